@@ -1,0 +1,1 @@
+"""Honest joint estimates from clinical and wearable recordings."""

@@ -1,0 +1,1 @@
+"""Manifests, readers, downloads and the simulated cohort."""

@@ -1,0 +1,1 @@
+"""Metrics, standards, intervals, the audit and the scores."""

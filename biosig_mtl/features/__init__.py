@@ -1,0 +1,1 @@
+"""Named numbers and waveforms of a window; the table `FEATURES` names them."""

@@ -1,0 +1,1 @@
+"""Networks and baselines; the table `MODELS` names them."""

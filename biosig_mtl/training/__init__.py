@@ -1,0 +1,1 @@
+"""Batches, losses, independence of splits, the loop, checkpoints."""
