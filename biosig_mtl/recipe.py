@@ -65,7 +65,8 @@ class DataBlock:
     """Which data. ``test_dataset`` makes a transfer run: train on one set, test on the other.
 
     ``allow_record_level`` accepts ids that are only records; the report is stamped with it. ``channels`` overrides the
-    manifest's channel names; ``limit`` keeps the first records only, for a quick look.
+    manifest's channel names; ``limit`` keeps the first records only, for a quick look; ``exclude`` maps records that are left
+    out to the reason why.
     """
 
     dataset: str
@@ -73,6 +74,7 @@ class DataBlock:
     allow_record_level: bool = False
     channels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     limit: int | None = None
+    exclude: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -130,9 +132,9 @@ def find_shipped(path: str | Path, folder: str, what: str) -> Path:
     package = Path(__file__).parent
     folders = [f for f in (package.parent / folder, package / f"_{folder}") if f.is_dir()]
     shipped = {p.stem: p for f in folders for p in sorted(f.glob("*.yaml"))}
-    if given.stem in shipped and given.suffix in {"", ".yaml"} and not (given.suffix and len(given.parts) > 2):
+    if given.parent.as_posix() in {".", folder} and given.suffix in {"", ".yaml"} and given.stem in shipped:
         return shipped[given.stem]
-    if given.suffix:
+    if given.suffix or len(given.parts) > 1:
         raise RecipeError(f"{path}: no such {what}; shipped ones are {', '.join(shipped)}")
     return shipped[choose(given.name, shipped, what)]
 

@@ -1,0 +1,361 @@
+"""Conductor 1: from recordings to a window store.
+
+A record is worked by itself: read, signal steps, windows, features. Long records are cut into pieces that are read with enough
+context on either side for the steps to give what the whole record would give. Records are gathered into lots; a lot is one
+idempotent task that commits by rename, so a killed run loses at most the lots in hand, and the store does not depend on the
+number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from biosig_mtl import features, signal, store, windows
+from biosig_mtl.data import manifest as manifests
+from biosig_mtl.data.readers import open_source
+from biosig_mtl.recipe import Recipe, build, choose, digest, from_dict
+from biosig_mtl.tasks import TASKS
+from biosig_mtl.types import (
+    ChannelInfo,
+    DataError,
+    Entry,
+    Features,
+    RecipeError,
+    Record,
+    Rejected,
+    Source,
+    Task,
+    Windows,
+)
+
+PIECE_S = 1800.0
+LOT_RECORDS = 64
+EXAMPLES = 12
+_BIG_BYTES = 32 * 2**20
+# What a reader or a step may raise on data that nobody foresaw: the record is refused with the message, the run goes on.
+_RECORD_ERRORS = (
+    DataError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    ArithmeticError,
+    OSError,
+    MemoryError,
+    RuntimeError,
+    AttributeError,
+    AssertionError,
+)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A recipe's upstream blocks, built and checked: the very same object prepares training sets and new recordings."""
+
+    task: Task
+    steps: tuple[signal.Step, ...]
+    windowing: windows.Windowing
+    features: features.FeatureSettings
+
+    @property
+    def reach_s(self) -> float:
+        """Context in whole seconds that a piece needs on either side."""
+        return float(math.ceil(sum(step.reach_s for step in self.steps) + self.windowing.length_s))
+
+    def apply(self, record: Record, span: tuple[float, float] | None = None) -> tuple[Record, Windows, Features]:
+        """Return the described record, its windows that start within ``span`` and their features."""
+        for step in self.steps:
+            record = step(record)
+        cut = windows.cut(record, self.windowing, self.task, span)
+        return record, cut, features.extract(cut, self.features, self.task)
+
+    def unlabelled(self) -> Preparation:
+        """Return the same preparation for a recording without reference: nothing upstream of the network changes."""
+        steps = tuple(s for s in self.steps if getattr(s, "channel", None) != self.windowing.reference)
+        return replace(self, steps=steps, windowing=replace(self.windowing, label="record", require_label=False))
+
+
+def preparation(recipe: Recipe) -> Preparation:
+    """Build the upstream blocks of a recipe.
+
+    Raises
+    ------
+    RecipeError
+        An unknown word or nonsense, in one line that names the block.
+    """
+    steps = []
+    for number, content in enumerate(recipe.signal):
+        name = choose(str(content.get("step")), signal.STEPS, f"signal step (signal[{number}].step)")
+        settings = {k: v for k, v in content.items() if k != "step"}
+        steps.append(build(signal.STEPS[name], settings, f"signal[{number}] {name}"))
+    return Preparation(
+        task=TASKS[choose(recipe.task, TASKS, "task")],
+        steps=tuple(steps),
+        windowing=build(windows.Windowing, recipe.windows, "windows"),
+        features=build(features.FeatureSettings, recipe.features, "features"),
+    )
+
+
+def resolved(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe's upstream blocks with every default filled in: the content of the store's digest."""
+    made = preparation(recipe)
+    steps = [{"step": c["step"], **asdict(s)} for c, s in zip(recipe.signal, made.steps, strict=True)]  # type: ignore[call-overload]
+    return {
+        "task": recipe.task,
+        "signal": steps,
+        "windows": asdict(made.windowing),
+        "features": asdict(made.features),
+    }
+
+
+def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Follow a recipe without data; return the names of its features and of its waveform channels.
+
+    Raises
+    ------
+    RecipeError, DataError
+        A step asks for a channel that is not there, a corner frequency does not fit the rate, the inputs hold the reference.
+    """
+    made = preparation(recipe)
+    present = dict(channels)
+    for step in made.steps:
+        present = dict(step.plan(present))
+    for name in made.windowing.channels:
+        if name not in present:
+            raise RecipeError(f"windows.channels: '{name}' is not made by any step; there are {', '.join(sorted(present))}")
+    if made.windowing.label == "reference" and made.windowing.reference not in present:
+        raise RecipeError(f"windows.reference: there is no channel '{made.windowing.reference}'")
+    return features.plan(made.features, present, made.task)
+
+
+# ---------------------------------------------------------------------------------------------------------------- lots
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A record, or the part of a long one in which windows may start."""
+
+    entry: Entry
+    start_s: float = 0.0
+    stop_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One lot to write, as it is sent to a worker."""
+
+    folder: Path
+    number: int
+    pieces: tuple[Piece, ...]
+    recipe: Mapping[str, Any]
+    columns: Mapping[str, Any]
+    root: Path
+    example: bool
+
+
+def prepare(
+    recipe: Recipe,
+    root: Path | None,
+    into: Path,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    dataset: str | None = None,
+) -> Path:
+    """Prepare a data set; return the folder of its digest. What is there already is not done again.
+
+    Parameters
+    ----------
+    recipe
+        Its upstream blocks matter; the rest does not.
+    root
+        Folder of the data set; None: looked for below ``$BIOSIG_DATA``.
+    into
+        Folder of all stores.
+    workers
+        Processes. The store's bytes do not depend on it.
+    progress
+        Called with (lots done, lots).
+    dataset
+        Another data set than the recipe's (the target of a transfer).
+
+    Raises
+    ------
+    DataError
+        No record at all, or a worker was killed (run again: nothing that was committed is lost).
+    """
+    manifest = manifests.load(dataset or recipe.data.dataset)
+    root = manifests.locate(manifest, root)
+    listing = manifests.entries(manifest, root)
+    known = {e.record for e in listing.entries}
+    excluded = {record: why for record, why in recipe.data.exclude.items() if record in known}
+    rejected = [*listing.rejected, *(Rejected(r, math.nan, f"left out by the recipe: {why}") for r, why in excluded.items())]
+    entries = tuple(e for e in listing.entries if e.record not in excluded)[: recipe.data.limit]
+    if recipe.data.channels:
+        entries = tuple(_with_channels(e, recipe.data.channels) for e in entries)
+    if not entries:
+        raise DataError(f"{root}: no record of {manifest.name} found")
+    upstream = resolved(recipe) | {"manifest": manifest.name, "version": str(manifest.version), "format": store.FORMAT}
+    listed = [[e.record, e.subject, *_sizes(e.path)] for e in entries]
+    folder = into / digest([upstream, listed, recipe.data.channels, excluded])
+    if store.is_finished(folder):
+        return folder
+    lots = _lots(entries)
+    store.write_plan(folder, upstream | {"records": len(entries), "lots": len(lots)})
+    columns = {"dataset": manifest.name, "subject_level": manifest.subject_level}
+    every = math.ceil(len(lots) / EXAMPLES)
+    jobs = [
+        Job(folder, i, lots[i], recipe.to_dict(), columns, root, example=i % every == 0)
+        for i in store.missing_lots(folder, len(lots))
+    ]
+    for done, _ in enumerate(_run(jobs, workers), start=1):
+        if progress is not None:
+            progress(len(lots) - len(jobs) + done, len(lots))
+    store.finish(folder, len(lots), rejected)
+    return folder
+
+
+def _with_channels(entry: Entry, channels: Mapping[str, tuple[str, ...]]) -> Entry:
+    return replace(entry, channels={**entry.channels, **channels})
+
+
+def _sizes(path: Path) -> list[int]:
+    """Return the sizes of a record's own files: a changed file makes another digest."""
+    return [p.stat().st_size for p in (path, path.with_suffix(".dat")) if p.is_file()]
+
+
+def _lots(entries: Sequence[Entry]) -> list[tuple[Piece, ...]]:
+    """Gather short records 64 at a time; cut long ones into pieces of half an hour, each a lot of its own."""
+    short: list[Piece] = []
+    long: list[tuple[Piece, ...]] = []
+    for entry in entries:
+        duration_s = _duration_if_long(entry)
+        if duration_s is None or duration_s <= PIECE_S:
+            short.append(Piece(entry))
+            continue
+        starts = np.arange(0.0, duration_s, PIECE_S)
+        long += [(Piece(entry, float(a), float(a) + PIECE_S if a < starts[-1] else math.inf),) for a in starts]
+    return [*(tuple(short[i : i + LOT_RECORDS]) for i in range(0, len(short), LOT_RECORDS)), *long]
+
+
+def _duration_if_long(entry: Entry) -> float | None:
+    """Return the duration of a record that may be long; None for what is surely short or cannot be opened (told later)."""
+    try:
+        if entry.format == "wfdb":
+            with entry.path.open(encoding="ascii", errors="replace") as file:
+                words = next((line for line in file if line.strip() and not line.startswith("#")), "").split()
+            return float(words[3]) / float(words[2].split("/")[0].split("(")[0])
+        if entry.path.stat().st_size < _BIG_BYTES:
+            return None
+        return open_source(entry).duration_s
+    except _RECORD_ERRORS:
+        return None
+
+
+def _run(jobs: Sequence[Job], workers: int) -> Iterator[int]:
+    if workers <= 1 or len(jobs) <= 1:
+        yield from map(work, jobs)
+        return
+    # Started afresh rather than forked: a fork copies locks that threads of the caller may hold.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+        waiting = [pool.submit(work, job) for job in jobs]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise DataError("a worker process was killed; run the same command again: finished lots are kept") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def work(job: Job) -> int:
+    """Write one lot; return its number. One bad record is refused with its reason and never ends the lot."""
+    made = preparation(from_dict(job.recipe))
+    kept: list[tuple[Windows, Features]] = []
+    rejected: list[Rejected] = []
+    notes: list[tuple[str, str]] = []
+    examples: list[Mapping[str, Any]] = []
+    for piece in job.pieces:
+        name = piece.entry.record
+        try:
+            record, cut, values = work_piece(made, piece)
+        except _RECORD_ERRORS as error:
+            rejected.append(Rejected(name, math.nan, _reason(error, job.root)))
+            continue
+        rejected += cut.rejected
+        notes += [(name, note.replace(f"{job.root}/", "")) for note in record.notes]
+        if len(cut):
+            kept.append((cut, values))
+            if job.example and not examples:
+                examples.append(_example(record, cut, made))
+    lot = store.Lot(
+        windows=tuple(w for w, _ in kept),
+        features=tuple(f for _, f in kept),
+        records=tuple(dict.fromkeys(p.entry.record for p in job.pieces)),
+        rejected=tuple(rejected),
+        notes=tuple(dict.fromkeys(notes)),
+        examples=tuple(examples),
+    )
+    store.write_lot(job.folder, job.number, lot, job.columns)
+    return job.number
+
+
+def work_piece(made: Preparation, piece: Piece) -> tuple[Record, Windows, Features]:
+    """Read a piece with its context and take it through every step."""
+    source = open_source(piece.entry)
+    if piece.stop_s is None:
+        return made.apply(source.read())
+    record = source.read(max(0.0, piece.start_s - made.reach_s), piece.stop_s + made.reach_s)
+    return made.apply(record, (piece.start_s, piece.stop_s))
+
+
+def pieces(source: Source, entry: Entry) -> Iterable[Piece]:
+    """Return the pieces of one opened recording."""
+    if source.duration_s <= PIECE_S:
+        return (Piece(entry),)
+    starts = np.arange(0.0, source.duration_s, PIECE_S)
+    return tuple(Piece(entry, float(a), float(a) + PIECE_S) for a in starts)
+
+
+def _reason(error: Exception, root: Path) -> str:
+    """Return one line without the place of the data on this machine: the store must not depend on it."""
+    text = " ".join(str(error).split()).replace(f"{root}/", "")
+    return text if isinstance(error, DataError) else f"unexpected {type(error).__name__}: {text}"
+
+
+def _example(record: Record, cut: Windows, made: Preparation) -> dict[str, Any]:
+    """Return one window for drawing: pulse, ECG and reference with their beats and fiducials."""
+    wanted = (made.features.pulse, made.features.ecg, made.windowing.reference)
+    size = cut.signal.shape[2]
+    first = round((float(cut.onset_s[0]) - record.start_s) * cut.fs)
+    shown = {n: record.channels[n].samples[first : first + size] for n in wanted if n in record.channels}
+    beats = {n: record.beats[n] for n in shown if n in record.beats}
+    inside = {n: np.flatnonzero((b.peak >= first) & (b.peak < first + size)) for n, b in beats.items()}
+    return {
+        "title": f"{cut.record}, {float(cut.onset_s[0]):g} s",
+        "record": cut.record,
+        "subject": cut.subject,
+        "onset_s": float(cut.onset_s[0]),
+        "fs": cut.fs,
+        "channels": {n: [None if math.isnan(v) else round(float(v), 4) for v in x] for n, x in shown.items()},
+        "beats": {
+            n: {"onset": (b.onset[inside[n]] - first).tolist(), "peak": (b.peak[inside[n]] - first).tolist()}
+            for n, b in beats.items()
+        },
+        "points": {
+            n: {k: [None if math.isnan(v) else round(float(v) - first, 2) for v in p[inside[n]]] for k, p in b.points.items()}
+            for n, b in beats.items()
+        },
+        "y_true": {name: round(float(v), 1) for name, v in zip(cut.target_names, cut.targets[0], strict=True)},
+        "sqi": round(float(cut.sqi[0].min()), 3),
+    }

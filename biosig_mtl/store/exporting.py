@@ -1,0 +1,76 @@
+"""Stores for other tools: Zarr, HDF5, Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_mtl.recipe import choose
+from biosig_mtl.store.files import parquet
+from biosig_mtl.store.reading import read
+from biosig_mtl.types import DataError, WindowTable
+
+
+def export(folder: Path, kind: str, out: Path) -> Path:
+    """Write a store for other tools: ``zarr`` (extra), ``hdf5`` or ``parquet`` (features and index only).
+
+    Raises
+    ------
+    RecipeError
+        Unknown kind.
+    """
+    write = _EXPORTS[choose(kind, _EXPORTS, "export format")]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write(read(folder), out)
+    return out
+
+
+def _export_parquet(table: WindowTable, out: Path) -> None:
+    frame = table.index.copy()
+    for j, name in enumerate(table.names):
+        frame[name] = table.values[:, j]
+    out.write_bytes(parquet(frame))
+
+
+def _export_hdf5(table: WindowTable, out: Path) -> None:
+    import h5py
+
+    with h5py.File(out, "w") as file:
+        for name, array in _exported(table).items():
+            file.create_dataset(name, data=array)
+        file.attrs["names"] = list(table.names)
+        file.attrs["waveform_channels"] = list(table.waveform_channels)
+        file.attrs["target_names"] = list(table.target_names)
+        file.attrs["fs"] = table.fs
+        index = file.create_group("index")
+        for column in table.index:
+            values = table.index[column].to_numpy()
+            text = values.dtype.kind in "OU"
+            index.create_dataset(str(column), data=values.astype("S") if text else values)
+
+
+def _export_zarr(table: WindowTable, out: Path) -> None:
+    try:
+        import zarr
+    except ImportError as error:
+        raise DataError("export to zarr needs the extra: pip install 'biosig-mtl[zarr]'") from error
+    group = zarr.open_group(str(out), mode="w")
+    for name, array in _exported(table).items():
+        group.create_array(name, data=array)
+    group.attrs.update(
+        names=list(table.names),
+        waveform_channels=list(table.waveform_channels),
+        target_names=list(table.target_names),
+        fs=table.fs,
+    )
+    out.joinpath("index.parquet").write_bytes(parquet(table.index))
+
+
+_EXPORTS = {"zarr": _export_zarr, "hdf5": _export_hdf5, "parquet": _export_parquet}
+
+
+def _exported(table: WindowTable) -> dict[str, NDArray[Any]]:
+    return {"values": table.values, "waveform": np.asarray(table.waveform), "targets": table.targets}

@@ -1,0 +1,205 @@
+"""Windows: slices of fixed length on an absolute grid, with their targets, facts and beats; what is refused is counted.
+
+Window *k* of a recording starts at ``k × stride_s`` from the start of the recording, whatever part of it is in memory: that is
+why a recording that is worked in pieces gives the windows of the whole. Targets come from the reference channel (mean over
+complete, plausible beats) or from the labels that a data set gives for a record. Rejection is a step of its own: each refused
+window has one reason, the first that applies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_mtl.types import F64, Bool, Record, Rejected, Task, WindowBeats, Windows, missing_channel
+from biosig_mtl.windows.grid import Grid, Limits, Verdicts, beats_in, crosses_seam, faults, keep_beats, sqi_of, take_rows
+from biosig_mtl.windows.identity import fingerprints
+from biosig_mtl.windows.labels import ReferenceRules, reference_targets
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """How windows are cut and which are refused.
+
+    ``channels`` are carried and must be good; ``optional`` ones are carried where they are good and are zero elsewhere.
+    ``label`` says where targets come from: beats of the channel ``reference``, or the ``record`` labels of the data set
+    (``require_label: false`` keeps windows without any, for prediction).
+    Shares (``max_flat``, ``max_clipped``) are of the window's length; ``min_sqi`` holds for every required channel.
+    ``min_beats`` counts complete beats of the channel ``beats``.
+    """
+
+    length_s: float
+    channels: tuple[str, ...]
+    stride_s: float | None = None
+    optional: tuple[str, ...] = ()
+    label: Literal["reference", "record"] = "reference"
+    reference: str = "abp"
+    require_label: bool = True
+    rules: ReferenceRules = field(default_factory=ReferenceRules)
+    beats: str | None = None
+    min_beats: int = 1
+    min_sqi: float = 0.0
+    max_flat: float = 0.2
+    max_clipped: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if self.length_s <= 0 or self.stride <= 0:
+            raise ValueError(f"need length_s > 0 and stride_s > 0, got {self.length_s}, {self.stride_s}")
+        if not self.channels:
+            raise ValueError("need at least one channel")
+        if not 0 <= self.min_sqi <= 1:
+            raise ValueError(f"need 0 <= min_sqi <= 1, got {self.min_sqi}")
+
+    @property
+    def stride(self) -> float:
+        """Distance between onsets in seconds."""
+        return self.length_s if self.stride_s is None else self.stride_s
+
+    @property
+    def limits(self) -> Limits:
+        """What a carried channel may be like."""
+        return Limits(self.max_flat, self.max_clipped, self.min_sqi)
+
+
+def cut(record: Record, windowing: Windowing, task: Task, span: tuple[float, float] | None = None) -> Windows:
+    """Cut a record into windows.
+
+    Parameters
+    ----------
+    record
+        With beats and quality written by earlier steps; its channels share one sampling rate.
+    windowing
+        Length, stride, channels, label rules.
+    task
+        Gives the targets.
+    span
+        Seconds of the recording in which windows may start; the record may reach further (context). Default: all of it.
+
+    Returns
+    -------
+    Windows
+        ``rejected`` has one row a refused window; a record that is too short has one row with NaN as its onset.
+
+    Raises
+    ------
+    DataError
+        A required channel is missing, or the channels differ in rate.
+    """
+    _require(record, windowing)
+    fs = record.channel(windowing.channels[0]).fs
+    grid = _grid(record, windowing, fs, span)
+    verdicts = Verdicts(grid.first.size)
+    verdicts.refuse(crosses_seam(record, grid), "crosses a seam or gap between blocks")
+    usable = {name: _judge(record, name, grid, windowing, verdicts) for name in (*windowing.channels, *windowing.optional)}
+    beats = {name: beats_in(found, grid) for name, found in record.beats.items()}
+    if windowing.beats is not None:
+        _refuse_few_beats(beats, windowing, grid, verdicts)
+    targets, facts = _targets(record, windowing, task, grid, verdicts)
+    keep = np.flatnonzero(verdicts.good)
+    names = tuple(usable)
+    signal = np.zeros((keep.size, len(names), grid.samples), np.float32)
+    for j, name in enumerate(names):
+        if name in record.channels:
+            signal[:, j] = np.where(usable[name][keep, None], grid.cut(record.channels[name].samples)[keep], 0)
+    kept = take_rows(grid, keep)
+    facts = {key: value[keep] for key, value in facts.items()} | _identity(record, windowing, kept)
+    return Windows(
+        record=record.name,
+        subject=record.subject,
+        session=record.session,
+        fs=fs,
+        onset_s=kept.onset_s,
+        signal=signal,
+        channels=names,
+        kinds=tuple(record.channels[n].kind if n in record.channels else "absent" for n in names),
+        sqi=np.stack([sqi_of(record, n, kept) * usable[n][keep] for n in names], axis=1).astype(np.float32),
+        targets=targets[keep].astype(np.float32),
+        target_names=task.target_names,
+        beats={name: keep_beats(found, keep, grid.first.size, usable.get(name)) for name, found in beats.items()},
+        facts=facts,
+        demographics=record.demographics,
+        timing_reliable=record.timing_reliable,
+        stimulus=record.stimulus,
+        rejected=_rejected(record, grid, verdicts, windowing, span),
+    )
+
+
+def _require(record: Record, windowing: Windowing) -> None:
+    needed = [*windowing.channels, *([windowing.reference] if windowing.label == "reference" else [])]
+    for name in needed:
+        if name not in record.channels:
+            raise missing_channel(record.name, name, record.channels)
+    rates = {record.channels[n].fs for n in (*needed, *windowing.optional) if n in record.channels}
+    if len(rates) > 1:
+        raise missing_channel(record.name, "of one common rate", {f"{r:g} Hz (add a 'resample' step)": 0 for r in rates})
+
+
+def _grid(record: Record, windowing: Windowing, fs: float, span: tuple[float, float] | None) -> Grid:
+    length = math.floor(windowing.length_s * fs + 1e-6)
+    available = min(record.channels[n].samples.size for n in windowing.channels)
+    start_s, stop_s = span if span is not None else (record.start_s, math.inf)
+    first_k = math.ceil((start_s - 1e-9) / windowing.stride)
+    last_s = min(stop_s - 1e-9, record.start_s + (available - length) / fs + 1e-9)
+    onset_s = np.arange(first_k, max(first_k, math.floor(last_s / windowing.stride) + 1)) * windowing.stride
+    first = np.rint((onset_s - record.start_s) * fs).astype(np.int64)
+    inside = (first >= 0) & (first + length <= available)
+    return Grid(first[inside], length, fs, onset_s[inside].astype(np.float64))
+
+
+def _judge(record: Record, name: str, grid: Grid, windowing: Windowing, verdicts: Verdicts) -> Bool:
+    """Return where a channel is usable; windows in which a required channel is not are refused."""
+    if name not in record.channels:
+        return np.zeros(grid.first.size, bool)
+    usable = np.ones(grid.first.size, bool)
+    for bad, reason in faults(record, name, grid, windowing.limits):
+        usable &= ~bad
+        if name in windowing.channels:
+            verdicts.refuse(bad, reason)
+    return usable
+
+
+def _refuse_few_beats(beats: Mapping[str, WindowBeats], windowing: Windowing, grid: Grid, verdicts: Verdicts) -> None:
+    found = beats.get(str(windowing.beats))
+    count = np.zeros(grid.first.size, np.int64) if found is None else np.bincount(found.window, minlength=grid.first.size)
+    verdicts.refuse(count < windowing.min_beats, f"too few complete beats in {windowing.beats}")
+
+
+def _targets(
+    record: Record, windowing: Windowing, task: Task, grid: Grid, verdicts: Verdicts
+) -> tuple[F64, dict[str, NDArray[Any]]]:
+    if windowing.label == "reference":
+        return reference_targets(record, windowing.reference, windowing.channels[0], windowing.rules, grid, verdicts)
+    known = {label.name: label.value for label in record.labels}
+    row = np.array([known.get(name, math.nan) for name in task.target_names])
+    inside = [math.isnan(v) or t.low <= v <= t.high for v, t in zip(row, task.targets, strict=True)]
+    if np.isnan(row).all() and windowing.require_label:
+        verdicts.refuse(np.ones(grid.first.size, bool), "no label in the data set")
+    elif not all(inside) and windowing.require_label:
+        verdicts.refuse(np.ones(grid.first.size, bool), "label outside the plausible range")
+    source = next((label.source for label in record.labels), "unknown")
+    facts = {"label_source": np.full(grid.first.size, source), "n_beats": np.zeros(grid.first.size, np.int64)}
+    return np.tile(row, (grid.first.size, 1)), facts
+
+
+def _identity(record: Record, windowing: Windowing, grid: Grid) -> dict[str, NDArray[Any]]:
+    """Return what lets the audit find equal and overlapping windows: a content hash and content-defined fingerprints."""
+    raw = np.ascontiguousarray(grid.cut(record.channel(windowing.channels[0]).samples), dtype=np.float32)
+    ids = [hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in raw]
+    return {"window_id": np.array(ids, dtype="U16"), "fingerprints": fingerprints(raw)}
+
+
+def _rejected(
+    record: Record, grid: Grid, verdicts: Verdicts, windowing: Windowing, span: tuple[float, float] | None
+) -> tuple[Rejected, ...]:
+    refused = np.flatnonzero(~verdicts.good)
+    rows = [Rejected(record.name, float(grid.onset_s[i]), str(verdicts.reason[i])) for i in refused]
+    if not grid.first.size and span is None:
+        rows.append(Rejected(record.name, math.nan, f"record shorter than one window of {windowing.length_s:g} s"))
+    return tuple(rows)

@@ -1,0 +1,156 @@
+"""The grid of windows over one record, and what lies in each: faults, quality, complete beats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from biosig_mtl.types import F32, F64, I64, Beats, Bool, Quality, Record, WindowBeats
+
+
+class Verdicts:
+    """Who is refused, and why: the first reason stands."""
+
+    def __init__(self, n: int) -> None:
+        """Start with nobody refused."""
+        self.reason = np.full(n, "", dtype=object)
+
+    def refuse(self, bad: Bool, reason: str) -> None:
+        """Refuse windows that no earlier reason has refused."""
+        self.reason[bad & (self.reason == "")] = reason
+
+    @property
+    def good(self) -> Bool:
+        """Windows that stay, shape (window,)."""
+        good: Bool = self.reason == ""
+        return good
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a channel may be like in a window that is kept: shares of its length, and the least quality."""
+
+    max_flat: float = 0.2
+    max_clipped: float = 0.2
+    min_sqi: float = 0.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The windows of one record value: first sample of each, their common length, their onsets in the recording."""
+
+    first: I64
+    samples: int
+    fs: float
+    onset_s: F64
+
+    def cut(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return windows of one channel, shape (window, time)."""
+        if not self.first.size:
+            return np.empty((0, self.samples), samples.dtype)
+        return sliding_window_view(samples, self.samples)[self.first]
+
+
+def take_rows(grid: Grid, rows: I64) -> Grid:
+    """Return some windows of the grid."""
+    return Grid(grid.first[rows], grid.samples, grid.fs, grid.onset_s[rows])
+
+
+def crosses_seam(record: Record, grid: Grid) -> Bool:
+    """Return which windows have a seam inside, shape (window,)."""
+    inside = np.sort(record.seams_s)
+    tiny = 0.25 / grid.fs
+    before = np.searchsorted(inside, grid.onset_s + tiny, side="left")
+    after = np.searchsorted(inside, grid.onset_s + grid.samples / grid.fs - tiny, side="right")
+    crosses: Bool = after > before
+    return crosses
+
+
+def faults(record: Record, name: str, grid: Grid, limits: Limits) -> list[tuple[Bool, str]]:
+    """Return what is wrong with a channel in each window: pairs of a mask (window,) and its reason, gravest first."""
+    channel = record.channels[name]
+    complete = np.isfinite(grid.cut(channel.samples)).all(axis=1)
+    track = _track(record, name)
+    if track is None:
+        return [(~complete, f"missing samples (NaN) in {name}")]
+    share = {key: track_mean(track.indices[key], track, record, grid) for key in ("missing", "flat", "clipped")}
+    return [
+        (share["missing"] > 1e-6, f"missing samples (NaN) in {name}"),
+        (share["flat"] > limits.max_flat, f"flat {name}"),
+        (share["clipped"] > limits.max_clipped, f"saturated or clipped {name}"),
+        (~complete, f"missing samples (NaN) in {name}"),
+        (track_mean(track.sqi, track, record, grid) < limits.min_sqi, f"low signal quality in {name}"),
+    ]
+
+
+def _track(record: Record, name: str) -> Quality | None:
+    """Return the quality track of a channel, or of another channel of its kind (a filtered copy shares its source's)."""
+    if name in record.quality:
+        return record.quality[name]
+    kind = record.channels[name].kind
+    same = [q for key, q in record.quality.items() if key in record.channels and record.channels[key].kind == kind]
+    return same[0] if same else None
+
+
+def track_mean(values: F32, track: Quality, record: Record, grid: Grid) -> F64:
+    """Return the mean of a track over each window, shape (window,). A partly covered second counts with its share."""
+    total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+    start = np.clip((grid.onset_s - record.start_s) * track.fs, 0, values.size)
+    stop = np.clip(start + grid.samples / grid.fs * track.fs, 0, values.size)
+    edges = np.arange(values.size + 1)
+    covered = np.maximum(stop - start, 1e-9)
+    mean: F64 = (np.interp(stop, edges, total) - np.interp(start, edges, total)) / covered
+    return mean
+
+
+def sqi_of(record: Record, name: str, grid: Grid) -> F64:
+    """Return the mean quality of a channel in each window, shape (window,)."""
+    track = _track(record, name) if name in record.channels else None
+    return np.ones(grid.first.size) if track is None else np.clip(track_mean(track.sqi, track, record, grid), 0, 1)
+
+
+def beats_in(beats: Beats, grid: Grid) -> WindowBeats:
+    """Return the complete beats of every window: those that start in it and end in it."""
+    stop = grid.first + grid.samples
+    lo = np.searchsorted(beats.onset, grid.first, side="left")
+    hi = np.searchsorted(beats.onset, stop, side="left")
+    count = np.maximum(hi - lo, 0)
+    window = np.repeat(np.arange(grid.first.size), count)
+    beat = np.arange(window.size) - np.repeat(np.cumsum(count) - count, count) + np.repeat(lo, count)
+    end = beats.end[beat]
+    whole = (end > 0) & (end <= np.repeat(stop, count))
+    window, beat = window[whole], beat[whole]
+    origin = grid.first[window]
+    return WindowBeats(
+        channel=beats.channel,
+        fs=beats.fs,
+        window=window,
+        onset=beats.onset[beat] - origin,
+        peak=beats.peak[beat] - origin,
+        end=beats.end[beat] - origin,
+        quality=beats.quality[beat],
+        points={key: value[beat] - origin for key, value in beats.points.items()},
+    )
+
+
+def keep_beats(beats: WindowBeats, keep: I64, n: int, usable: Bool | None) -> WindowBeats:
+    """Return the beats of the windows that stay, renumbered; none where the channel was not usable."""
+    new = np.full(n, -1, np.int64)
+    new[keep] = np.arange(keep.size)
+    if usable is not None:
+        new[~usable] = -1
+    rows = np.flatnonzero(new[beats.window] >= 0)
+    return WindowBeats(
+        channel=beats.channel,
+        fs=beats.fs,
+        window=new[beats.window[rows]],
+        onset=beats.onset[rows],
+        peak=beats.peak[rows],
+        end=beats.end[rows],
+        quality=beats.quality[rows],
+        points={key: value[rows] for key, value in beats.points.items()},
+    )
