@@ -1,1 +1,86 @@
-"""Honest joint estimates from clinical and wearable recordings."""
+"""Honest joint estimates from clinical and wearable recordings.
+
+The front door: every public name, imported when it is first used. Nothing inside the package may come in through here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from biosig_mtl.data.manifest import load as load_manifest
+    from biosig_mtl.data.readers import entry_for, open_source
+    from biosig_mtl.data.synthetic import Cohort
+    from biosig_mtl.data.synthetic import write as write_cohort
+    from biosig_mtl.experiment import run as run_experiment
+    from biosig_mtl.inference import Predictor
+    from biosig_mtl.pipeline import check as check_recipe
+    from biosig_mtl.pipeline import preparation, prepare
+    from biosig_mtl.recipe import load as load_recipe
+    from biosig_mtl.report import render as render_report
+    from biosig_mtl.store import read as read_store
+    from biosig_mtl.types import BiosigError, Channel, Record, Scores, Windows, WindowTable
+
+__version__ = "0.1.0"
+
+# Public name -> (module, name there).
+_DOORS = {
+    "BiosigError": ("types", "BiosigError"),
+    "Channel": ("types", "Channel"),
+    "Cohort": ("data.synthetic", "Cohort"),
+    "Predictor": ("inference", "Predictor"),
+    "Record": ("types", "Record"),
+    "Scores": ("types", "Scores"),
+    "WindowTable": ("types", "WindowTable"),
+    "Windows": ("types", "Windows"),
+    "check_recipe": ("pipeline", "check"),
+    "entry_for": ("data.readers", "entry_for"),
+    "load_manifest": ("data.manifest", "load"),
+    "load_recipe": ("recipe", "load"),
+    "open_source": ("data.readers", "open_source"),
+    "preparation": ("pipeline", "preparation"),
+    "prepare": ("pipeline", "prepare"),
+    "read_store": ("store", "read"),
+    "render_report": ("report", "render"),
+    "run_experiment": ("experiment", "run"),
+    "write_cohort": ("data.synthetic", "write"),
+}
+
+__all__ = [
+    "BiosigError",
+    "Channel",
+    "Cohort",
+    "Predictor",
+    "Record",
+    "Scores",
+    "WindowTable",
+    "Windows",
+    "__version__",
+    "check_recipe",
+    "entry_for",
+    "load_manifest",
+    "load_recipe",
+    "open_source",
+    "preparation",
+    "prepare",
+    "read_store",
+    "render_report",
+    "run_experiment",
+    "write_cohort",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _DOORS:
+        raise AttributeError(f"module 'biosig_mtl' has no attribute '{name}'")
+    module, there = _DOORS[name]
+    value = getattr(import_module(f"biosig_mtl.{module}"), there)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

@@ -8,6 +8,7 @@ number of workers.
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -71,7 +72,7 @@ class Preparation:
     @property
     def reach_s(self) -> float:
         """Context in whole seconds that a piece needs on either side."""
-        return float(math.ceil(sum(step.reach_s for step in self.steps) + self.windowing.length_s))
+        return float(math.ceil(signal.context_s(self.steps) + self.windowing.length_s))
 
     def apply(self, record: Record, span: tuple[float, float] | None = None) -> tuple[Record, Windows, Features]:
         """Return the described record, its windows that start within ``span`` and their features."""
@@ -83,7 +84,8 @@ class Preparation:
     def unlabelled(self) -> Preparation:
         """Return the same preparation for a recording without reference: nothing upstream of the network changes."""
         steps = tuple(s for s in self.steps if getattr(s, "channel", None) != self.windowing.reference)
-        return replace(self, steps=steps, windowing=replace(self.windowing, label="record", require_label=False))
+        windowing = replace(self.windowing, label="record", require_label=False, min_record_s=0.0)
+        return replace(self, steps=steps, windowing=windowing)
 
 
 def preparation(recipe: Recipe) -> Preparation:
@@ -222,6 +224,20 @@ def prepare(
             progress(len(lots) - len(jobs) + done, len(lots))
     store.finish(folder, len(lots), rejected)
     return folder
+
+
+def find_store(recipe: Recipe, into: Path, dataset: str) -> Path:
+    """Return the finished store of a recipe's upstream blocks; raise `DataError` that says how to make it."""
+    version = str(manifests.load(dataset).version)
+    upstream = resolved(recipe) | {"manifest": dataset, "version": version, "format": store.FORMAT}
+    wanted = json.loads(json.dumps(upstream))
+    for plan in sorted(into.glob("*/plan.json")):
+        content = json.loads(plan.read_text(encoding="utf-8"))
+        if all(content.get(key) == value for key, value in wanted.items()) and store.is_finished(plan.parent):
+            return plan.parent
+    raise DataError(
+        f"{into}: holds no finished store of {dataset} for this recipe; run `biosig-mtl prepare` with --store {into}"
+    )
 
 
 def _with_channels(entry: Entry, channels: Mapping[str, tuple[str, ...]]) -> Entry:

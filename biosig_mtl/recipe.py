@@ -6,9 +6,9 @@ import difflib
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -17,6 +17,16 @@ from biosig_mtl.types import RecipeError
 T = TypeVar("T")
 
 BLOCKS = ("task", "data", "signal", "windows", "features", "split", "model", "training")
+# What PyYAML lets through beside its own errors when a value does not fit its tag (a month 13, `0x_`, a bottomless nesting).
+_NOT_YAML = (
+    yaml.YAMLError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+)
 UPSTREAM = ("task", "data", "signal", "windows", "features")
 
 
@@ -49,15 +59,39 @@ def build(settings: type[T], content: Mapping[str, Any], where: str) -> T:
     # Heavier than the rest of this module, and needed only once a recipe is really read.
     from pydantic import TypeAdapter, ValidationError
 
-    known = {f.name for f in fields(settings)}  # type: ignore[arg-type]
-    for word in content:
-        choose(word, known, f"setting of '{where}'")
+    if not isinstance(content, Mapping):
+        raise RecipeError(f"{where}: need a mapping of settings, got {type(content).__name__}")
+    _check_words(settings, content, where)
     try:
         return TypeAdapter(settings).validate_python(dict(content))
     except ValidationError as error:
         first = error.errors()[0]
         spot = ".".join([where, *map(str, first["loc"])])
-        raise RecipeError(f"{spot}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})") from error
+        got = repr(first["input"])
+        got = got if len(got) <= 80 else f"{got[:77]}..."
+        raise RecipeError(f"{spot}: {first['msg'].removeprefix('Value error, ')} (got {got})") from error
+
+
+def _check_words(settings: Any, content: Mapping[str, Any], where: str) -> None:
+    """Refuse unknown words, also those of settings inside settings (pydantic passes over them)."""
+    hints = get_type_hints(settings)
+    for word, value in content.items():
+        choose(word, hints, f"setting of '{where}'")
+        _check_inside(hints[word], value, f"{where}.{word}")
+
+
+def _check_inside(kind: Any, value: Any, where: str) -> None:
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        _check_words(kind, value, where)
+    elif get_origin(kind) in {dict, Mapping} and isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_inside(get_args(kind)[1], item, f"{where}.{key}")
+    elif isinstance(value, list | tuple) and get_origin(kind) in {list, tuple}:
+        for item in value:
+            _check_inside(get_args(kind)[0], item, where)
+    elif isinstance(value, Mapping):
+        for option in get_args(kind):
+            _check_inside(option, value, where)
 
 
 @dataclass(frozen=True)
@@ -141,7 +175,10 @@ def find_shipped(path: str | Path, folder: str, what: str) -> Path:
 
 def digest(content: object) -> str:
     """Return the 12-hex name of plain content: equal content, equal name, whatever the order of keys."""
-    text = json.dumps(_plain(content), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        text = json.dumps(_plain(content), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"a setting can be no date, infinity or not-a-number: {error}") from error
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -153,10 +190,11 @@ def dump(content: Mapping[str, Any]) -> str:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (*_NOT_YAML, OSError) as error:
         spot = getattr(error, "problem_mark", None)
         line = f", line {spot.line + 1}" if spot is not None else ""
-        raise RecipeError(f"{path}{line}: not readable as YAML: {str(error).splitlines()[0]}") from error
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise RecipeError(f"{path}{line}: not readable as YAML: {why}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a recipe is a mapping with the blocks {', '.join(BLOCKS)}")
     return content
@@ -170,7 +208,7 @@ def _override(content: dict[str, Any], override: str) -> None:
     choose(words[0], [*BLOCKS, "name", "title"], "block")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise RecipeError(f"--set {override}: the value is not readable as YAML") from error
     spot: Any = content
     for word in words[:-1]:
@@ -194,7 +232,7 @@ def _descend(spot: Any, word: str, override: str) -> Any:
 
 
 def _position(spot: list[Any], word: str, override: str) -> int:
-    if not word.isdigit() or int(word) >= len(spot):
+    if not word.isdecimal() or int(word) >= len(spot):
         raise RecipeError(f"--set {override}: '{word}' is not a position in a list of {len(spot)}")
     return int(word)
 

@@ -46,6 +46,8 @@ class Protocol:
             raise ValueError(f"need folds >= 2, got {self.folds}")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"need one or more different seeds, got {self.seeds}")
+        if min(self.seeds) < 0:
+            raise ValueError(f"need seeds >= 0, got {self.seeds}")
         if not 0 < self.validation < 0.5:
             raise ValueError(f"need 0 < validation < 0.5, got {self.validation}")
 
@@ -56,7 +58,7 @@ def make(table: WindowTable, protocol: Protocol) -> list[Fold]:
     Raises
     ------
     DataError
-        There are fewer subjects than folds.
+        There are too few subjects (or windows) for every part to have one.
     RecipeError
         A transfer split on a table with one data set.
     """
@@ -65,6 +67,10 @@ def make(table: WindowTable, protocol: Protocol) -> list[Fold]:
         raise DataError(f"{len(np.unique(subject))} subjects are too few for {protocol.folds} folds; lower split.folds")
     folds = [fold for seed in protocol.seeds for fold in _SCHEMES[protocol.scheme](table, protocol, seed)]
     for fold in folds:
+        for part in ("train", "validation", "test"):
+            if not fold.parts()[part].size:
+                many = len(np.unique(subject))
+                raise DataError(f"fold {fold.number} has nobody to {part} on: {many} subjects are too few for this split")
         if not fold.leaky:
             prove_disjoint(fold, subject)
     return folds
@@ -88,10 +94,10 @@ def inner(fold: Fold, table: WindowTable, member: int, members: int) -> Fold:
     if members <= 1 or fold.leaky:
         return fold
     side = np.sort(np.concatenate([fold.train, fold.validation]))
-    group = assign(
-        table.subject[side], table.targets[side], table.target_names, max(members, 3), fold.seed * 1009 + fold.number
-    )
-    chosen = group == member % max(members, 3)
+    subject = table.subject[side]
+    parts = max(2, min(max(members, 3), len(np.unique(subject))))
+    group = assign(subject, table.targets[side], table.target_names, parts, fold.seed * 1009 + fold.number)
+    chosen = group == member % parts
     return replace(fold, train=side[~chosen], validation=side[chosen])
 
 
@@ -127,7 +133,8 @@ def _classes(code: I64, targets: F32, target_names: tuple[str, ...], people: int
     for j, name in enumerate(target_names):
         values = targets[order, j]
         median = np.array([_median(values[a:b]) for a, b in pairwise(bounds)])
-        edges = CLASS_EDGES.get(name) or tuple(np.nanquantile(median, [0.25, 0.5, 0.75]))
+        known = median[~np.isnan(median)]
+        edges = CLASS_EDGES.get(name) or (tuple(np.quantile(known, [0.25, 0.5, 0.75])) if known.size else ())
         label = label * 5 + np.where(np.isnan(median), 4, np.digitize(median, edges))
     return label
 

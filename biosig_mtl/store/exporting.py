@@ -21,18 +21,24 @@ def export(folder: Path, kind: str, out: Path) -> Path:
     ------
     RecipeError
         Unknown kind.
+    DataError
+        The store is not finished, or ``out`` cannot be written.
     """
     write = _EXPORTS[choose(kind, _EXPORTS, "export format")]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write(read(folder), out)
+    table = read(folder)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write(table, out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
     return out
 
 
 def _export_parquet(table: WindowTable, out: Path) -> None:
-    frame = table.index.copy()
-    for j, name in enumerate(table.names):
-        frame[name] = table.values[:, j]
-    out.write_bytes(parquet(frame))
+    import pandas as pd
+
+    values = pd.DataFrame(table.values, columns=list(table.names))
+    out.write_bytes(parquet(pd.concat([table.index, values], axis=1)))
 
 
 def _export_hdf5(table: WindowTable, out: Path) -> None:
@@ -49,7 +55,7 @@ def _export_hdf5(table: WindowTable, out: Path) -> None:
         for column in table.index:
             values = table.index[column].to_numpy()
             text = values.dtype.kind in "OU"
-            index.create_dataset(str(column), data=values.astype("S") if text else values)
+            index.create_dataset(str(column), data=values, dtype=h5py.string_dtype() if text else None)
 
 
 def _export_zarr(table: WindowTable, out: Path) -> None:

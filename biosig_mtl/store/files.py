@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,18 +23,72 @@ def sidecar(folder: Path, number: int) -> Path:
     return folder / "lots" / f"{number:05d}.json"
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises
+    ------
+    DataError
+        It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror}; choose another --store") from error
+
+
 def commit(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there: temporary name, flush to disk, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file so that it is whole or not there: temporary name, flush to disk, rename.
+
+    Raises
+    ------
+    DataError
+        The disk is full, or the place cannot be written to.
+    """
+    try:
+        try:
+            _write_and_rename(path, content)
+        except FileNotFoundError:  # another process finished this very store meanwhile, and swept it
+            _write_and_rename(path, content)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}; the store stays as it was") from error
+
+
+def _write_and_rename(path: Path, content: bytes) -> None:
+    # A name of its own: process numbers repeat on the machines of a cluster.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {error.strerror}; the store stays as it was") from error
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def read_json(path: Path, word: str) -> dict[str, Any]:
+    """Return the content of a JSON file of the store that has ``word`` among its keys.
+
+    Raises
+    ------
+    DataError
+        It is missing or damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise damaged(path) from error
+    if not isinstance(content, dict) or word not in content:
+        raise damaged(path)
+    return content
+
+
+def damaged(path: Path) -> DataError:
+    """Return the error for a file that is missing or was changed."""
+    return DataError(f"{path}: missing or damaged; delete it and run `biosig-mtl prepare` again")
 
 
 def sha256(content: bytes) -> str:

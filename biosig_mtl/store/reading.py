@@ -11,15 +11,17 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.store.files import sha256, sidecar
+from biosig_mtl.store.files import damaged, read_json, sha256, sidecar
 from biosig_mtl.types import F32, DataError, WindowTable
 
 _ARRAYS = ("values", "waveform", "targets", "fingerprints")
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether every lot was written and merged."""
-    return (folder / "store.json").is_file()
+    """Whether every lot was written and merged, and no file was taken away since."""
+    if not (folder / "store.json").is_file():
+        return False
+    return all((folder / name).is_file() for name in summary(folder)["sha256"])
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -27,8 +29,7 @@ def summary(folder: Path) -> dict[str, Any]:
     path = folder / "store.json"
     if not path.is_file():
         raise DataError(f"{folder}: not a finished window store; run `biosig-mtl prepare` again to complete it")
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return read_json(path, "sha256")
 
 
 def read(folder: Path) -> WindowTable:
@@ -42,10 +43,13 @@ def read(folder: Path) -> WindowTable:
     import pandas as pd
 
     count = summary(folder)["lots"]
-    index = pd.read_parquet(folder / "index.parquet")
+    try:
+        index = pd.read_parquet(folder / "index.parquet")
+    except (OSError, ValueError) as error:
+        raise damaged(folder / "index.parquet") from error
     if index.empty:
         raise DataError(f"{folder}: no window came through; the reasons are in {folder / 'rejected.csv'}")
-    sidecars = [json.loads(sidecar(folder, i).read_text(encoding="utf-8")) for i in range(count)]
+    sidecars = [read_json(sidecar(folder, i), "windows") for i in range(count)]
     full = [s for s in sidecars if s["windows"]]
     maps = [_memory_map(sidecar(folder, s["lot"]).with_suffix(".safetensors")) for s in full]
     joined = {key: np.concatenate([m[key] for m in maps]) for key in ("values", "targets")}
@@ -70,7 +74,7 @@ def read_fingerprints(folder: Path) -> NDArray[np.uint64]:
 def read_examples(folder: Path) -> list[dict[str, Any]]:
     """Return example windows with their beats and fiducials, in the order of the lots."""
     count = summary(folder)["lots"]
-    return [e for i in range(count) for e in json.loads(sidecar(folder, i).read_text(encoding="utf-8"))["examples"]]
+    return [e for i in range(count) for e in read_json(sidecar(folder, i), "windows")["examples"]]
 
 
 def read_rejected(folder: Path) -> list[tuple[str, str, str]]:
@@ -92,7 +96,10 @@ def verify(folder: Path) -> list[str]:
 
 
 class Sharded:
-    """Arrays of equal trailing shape as one, along the first axis; accepts integers, slices and integer arrays."""
+    """Arrays of equal trailing shape as one, along the first axis; it is indexed as NumPy does.
+
+    Only the rows asked for are read, unless the index begins with ``...`` or has arrays on its later axes.
+    """
 
     def __init__(self, parts: Sequence[F32]) -> None:
         """Join memory-mapped parts without reading them."""
@@ -114,29 +121,38 @@ class Sharded:
     def __getitem__(self, rows: Any) -> NDArray[Any]:
         """Read some rows."""
         if isinstance(rows, tuple):
-            return self[rows[0]][(slice(None), *rows[1:])]
+            first, rest = (rows[0], rows[1:]) if rows else (..., ())
+            if first is None or first is ... or not all(isinstance(r, int | np.integer | slice) for r in rest):
+                return np.asarray(np.asarray(self)[rows])
+            taken = self[first]
+            return np.asarray(taken[(*[slice(None)] * (taken.ndim - self.ndim + 1), *rest)])
         picked = np.arange(len(self))[rows]
         if picked.ndim == 0:
             part = int(np.searchsorted(self._starts, picked, side="right")) - 1
             return np.asarray(self._parts[part][int(picked) - self._starts[part]])
+        shape, picked = picked.shape, picked.ravel()
         out = np.empty((picked.size, *self.shape[1:]), self.dtype)
         owner = np.searchsorted(self._starts, picked, side="right") - 1
         for part in np.unique(owner):
             here = np.flatnonzero(owner == part)
             out[here] = self._parts[part][picked[here] - self._starts[part]]
-        return out
+        return out.reshape(*shape, *self.shape[1:])
 
 
 def _memory_map(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of a safetensors file as views of a memory map; the header gives offsets and shapes."""
     kinds = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "U64": np.uint64}
-    raw = np.memmap(path, mode="r", dtype=np.uint8)
-    size = int(raw[:8].view(np.uint64)[0])
-    header = json.loads(raw[8 : 8 + size].tobytes())
-    out = {}
-    for name in _ARRAYS:
-        start, stop = header[name]["data_offsets"]
-        out[name] = raw[8 + size + start : 8 + size + stop].view(kinds[header[name]["dtype"]]).reshape(header[name]["shape"])
+    try:
+        raw = np.memmap(path, mode="r", dtype=np.uint8)
+        size = int(raw[:8].view(np.uint64)[0])
+        header = json.loads(raw[8 : 8 + size].tobytes())
+        out = {}
+        for name in _ARRAYS:
+            entry = header[name]
+            start, stop = (8 + size + offset for offset in entry["data_offsets"])
+            out[name] = raw[start:stop].view(kinds[entry["dtype"]]).reshape(entry["shape"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise damaged(path) from error
     return out
 
 

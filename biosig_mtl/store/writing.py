@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.store.files import commit, parquet, sha256, sidecar, to_json
-from biosig_mtl.types import Features, Rejected, Windows
+from biosig_mtl.store.files import commit, make_folder, parquet, read_json, sha256, sidecar, to_json
+from biosig_mtl.types import DataError, Features, Rejected, Windows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +38,7 @@ class Lot:
 
 def write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
     """Write what the store will hold (once; the same plan again changes nothing)."""
-    (folder / "lots").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "lots")
     text = to_json(plan)
     path = folder / "plan.json"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -48,7 +47,7 @@ def write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
 
 def missing_lots(folder: Path, count: int) -> list[int]:
     """Return the numbers of the lots that are still to be written."""
-    return [i for i in range(count) if not sidecar(folder, i).is_file()]
+    return [i for i in range(count) if not all(path.is_file() for path in _files(folder, i))]
 
 
 def write_lot(folder: Path, number: int, lot: Lot, dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,8 +97,11 @@ def finish(folder: Path, count: int, rejected: Iterable[Rejected] = ()) -> dict[
     """
     import pandas as pd
 
-    sidecars = [json.loads(sidecar(folder, i).read_text(encoding="utf-8")) for i in range(count)]
+    sidecars = [read_json(sidecar(folder, i), "windows") for i in range(count)]
     full = [s for s in sidecars if s["windows"]]
+    for key in ("names", "waveform_channels", "target_names", "fs"):
+        if any(s[key] != full[0][key] for s in full):
+            raise DataError(f"{folder}: the lots do not agree on their {key}; delete this folder and run prepare again")
     frames = [pd.read_parquet(sidecar(folder, s["lot"]).with_suffix(".parquet")) for s in full]
     for s, frame in zip(full, frames, strict=True):
         frame.insert(0, "lot", s["lot"])
@@ -107,9 +109,12 @@ def finish(folder: Path, count: int, rejected: Iterable[Rejected] = ()) -> dict[
     commit(folder / "index.parquet", parquet(index))
     refused = [(r.record, None if math.isnan(r.onset_s) else r.onset_s, r.reason) for r in rejected]
     refused += [tuple(row) for s in sidecars for row in s["rejected"]]
-    commit(folder / "rejected.csv", rejected_csv(refused).encode())
     used = sorted(set(index["record"])) if len(index) else []
-    records = {r for s in sidecars for r in s["records"]} | {r for r, _, _ in refused}
+    worked = {r for s in sidecars for r in s["records"]}
+    silent = worked - set(used) - {r for r, _, _ in refused}
+    refused += [(r, None, "shorter than one window") for r in sorted(silent)]
+    commit(folder / "rejected.csv", rejected_csv(refused).encode())
+    records = worked | {r for r, _, _ in refused}
     windows = len(index)
     summary = {
         "format": FORMAT,
@@ -122,10 +127,11 @@ def finish(folder: Path, count: int, rejected: Iterable[Rejected] = ()) -> dict[
         "notes": [note for s in sidecars for note in s["notes"]],
         "subjects": int(index["subject"].nunique()) if windows else 0,
         "sha256": {name: sha256((folder / name).read_bytes()) for name in ("index.parquet", "rejected.csv", "plan.json")}
-        | {f"lots/{s['lot']:05d}.{kind}": s["sha256"][kind] for s in sidecars for kind in ("safetensors", "parquet")},
+        | {f"lots/{s['lot']:05d}.{kind}": s["sha256"][kind] for s in sidecars for kind in ("safetensors", "parquet")}
+        | {f"lots/{s['lot']:05d}.json": sha256(sidecar(folder, s["lot"]).read_bytes()) for s in sidecars},
     }
     for leftover in (*folder.glob(".*.tmp"), *folder.glob("lots/.*.tmp")):  # of writers that were killed
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)
     commit(folder / "store.json", to_json(summary).encode())
     return summary
 
@@ -137,6 +143,11 @@ def rejected_csv(rows: Iterable[tuple[str, float | str | None, str]]) -> str:
     writer.writerow(["record", "onset_s", "reason"])
     writer.writerows([record, "" if onset is None else onset, reason] for record, onset, reason in rows)
     return text.getvalue()
+
+
+def _files(folder: Path, number: int) -> tuple[Path, Path, Path]:
+    base = sidecar(folder, number)
+    return base, base.with_suffix(".safetensors"), base.with_suffix(".parquet")
 
 
 def _arrays(lot: Lot) -> dict[str, NDArray[Any]]:
@@ -169,7 +180,8 @@ def _frame(windows: Windows, dataset: Mapping[str, Any]) -> pd.DataFrame:
         "end_s": windows.onset_s + length_s,
         "fs": np.full(n, windows.fs),
         "timing_reliable": np.full(n, windows.timing_reliable),
-        "sqi": windows.sqi.min(axis=1, initial=1.0, where=windows.sqi > 0),
+        # Of the channels that are there: an optional one that is not usable is zero throughout.
+        "sqi": windows.sqi.min(axis=1, initial=1.0, where=windows.signal.any(axis=2)),
     }
     columns |= {f"sqi_{name}": windows.sqi[:, j] for j, name in enumerate(windows.channels)}
     columns |= {name: windows.targets[:, j] for j, name in enumerate(windows.target_names)}

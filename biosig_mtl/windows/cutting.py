@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.types import F64, Bool, Record, Rejected, Task, WindowBeats, Windows, missing_channel
+from biosig_mtl.types import F64, Bool, DataError, Record, Rejected, Task, WindowBeats, Windows, missing_channel
 from biosig_mtl.windows.grid import Grid, Limits, Verdicts, beats_in, crosses_seam, faults, keep_beats, sqi_of, take_rows
 from biosig_mtl.windows.identity import fingerprints
 from biosig_mtl.windows.labels import ReferenceRules, reference_targets
@@ -31,7 +31,7 @@ class Windowing:
     ``label`` says where targets come from: beats of the channel ``reference``, or the ``record`` labels of the data set
     (``require_label: false`` keeps windows without any, for prediction).
     Shares (``max_flat``, ``max_clipped``) are of the window's length; ``min_sqi`` holds for every required channel.
-    ``min_beats`` counts complete beats of the channel ``beats``.
+    ``min_beats`` counts complete beats of the channel ``beats``. Records shorter than ``min_record_s`` are refused whole.
     """
 
     length_s: float
@@ -44,13 +44,14 @@ class Windowing:
     rules: ReferenceRules = field(default_factory=ReferenceRules)
     beats: str | None = None
     min_beats: int = 1
+    min_record_s: float = 0.0
     min_sqi: float = 0.0
     max_flat: float = 0.2
     max_clipped: float = 0.2
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
-        if self.length_s <= 0 or self.stride <= 0:
+        if not (0 < self.length_s < math.inf and 0 < self.stride < math.inf):
             raise ValueError(f"need length_s > 0 and stride_s > 0, got {self.length_s}, {self.stride_s}")
         if not self.channels:
             raise ValueError("need at least one channel")
@@ -90,9 +91,11 @@ def cut(record: Record, windowing: Windowing, task: Task, span: tuple[float, flo
     Raises
     ------
     DataError
-        A required channel is missing, or the channels differ in rate.
+        A required channel is missing, the channels differ in rate, or the record is shorter than ``min_record_s``.
     """
     _require(record, windowing)
+    if span is None and record.duration_s < windowing.min_record_s:
+        raise DataError(f"record of {record.duration_s:g} s is shorter than the {windowing.min_record_s:g} s asked for")
     fs = record.channel(windowing.channels[0]).fs
     grid = _grid(record, windowing, fs, span)
     verdicts = Verdicts(grid.first.size)
@@ -136,19 +139,24 @@ def _require(record: Record, windowing: Windowing) -> None:
     for name in needed:
         if name not in record.channels:
             raise missing_channel(record.name, name, record.channels)
-    rates = {record.channels[n].fs for n in (*needed, *windowing.optional) if n in record.channels}
-    if len(rates) > 1:
-        raise missing_channel(record.name, "of one common rate", {f"{r:g} Hz (add a 'resample' step)": 0 for r in rates})
+    carried = [n for n in (*needed, *windowing.optional) if n in record.channels]
+    rates = {n: record.channels[n].fs for n in carried} | {f"beats of {n}": b.fs for n, b in record.beats.items()}
+    if len(set(rates.values())) > 1:
+        text = ", ".join(f"{name} {fs:g} Hz" for name, fs in rates.items())
+        raise DataError(f"{record.name}: need one rate for all channels, got {text}; put a 'resample' step first")
 
 
 def _grid(record: Record, windowing: Windowing, fs: float, span: tuple[float, float] | None) -> Grid:
     length = math.floor(windowing.length_s * fs + 1e-6)
+    if length < 1:
+        raise DataError(f"{record.name}: windows of {windowing.length_s:g} s hold no sample at {fs:g} Hz")
     available = min(record.channels[n].samples.size for n in windowing.channels)
     start_s, stop_s = span if span is not None else (record.start_s, math.inf)
     first_k = math.ceil((start_s - 1e-9) / windowing.stride)
     last_s = min(stop_s - 1e-9, record.start_s + (available - length) / fs + 1e-9)
     onset_s = np.arange(first_k, max(first_k, math.floor(last_s / windowing.stride) + 1)) * windowing.stride
-    first = np.rint((onset_s - record.start_s) * fs).astype(np.int64)
+    # Rounded before the start is taken off: an onset between two samples falls on the same one in every part of a recording.
+    first = np.rint(onset_s * fs).astype(np.int64) - round(record.start_s * fs)
     inside = (first >= 0) & (first + length <= available)
     return Grid(first[inside], length, fs, onset_s[inside].astype(np.float64))
 

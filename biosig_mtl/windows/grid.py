@@ -49,9 +49,13 @@ class Grid:
     onset_s: F64
 
     def cut(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """Return windows of one channel, shape (window, time)."""
+        """Return windows of one channel, shape (window, time); NaN (False) where the channel ends before the others."""
         if not self.first.size:
             return np.empty((0, self.samples), samples.dtype)
+        short = int(self.first.max()) + self.samples - samples.size
+        if short > 0:
+            unknown = False if samples.dtype == bool else np.nan
+            samples = np.concatenate([samples, np.full(short, unknown, samples.dtype)])
         return sliding_window_view(samples, self.samples)[self.first]
 
 
@@ -73,7 +77,10 @@ def crosses_seam(record: Record, grid: Grid) -> Bool:
 def faults(record: Record, name: str, grid: Grid, limits: Limits) -> list[tuple[Bool, str]]:
     """Return what is wrong with a channel in each window: pairs of a mask (window,) and its reason, gravest first."""
     channel = record.channels[name]
-    complete = np.isfinite(grid.cut(channel.samples)).all(axis=1)
+    known = np.isfinite(channel.samples)
+    if not known.any():
+        return [(np.ones(grid.first.size, bool), f"missing channel: {name} holds no samples")]
+    complete = grid.cut(known).all(axis=1)
     track = _track(record, name)
     if track is None:
         return [(~complete, f"missing samples (NaN) in {name}")]
@@ -88,12 +95,24 @@ def faults(record: Record, name: str, grid: Grid, limits: Limits) -> list[tuple[
 
 
 def _track(record: Record, name: str) -> Quality | None:
-    """Return the quality track of a channel, or of another channel of its kind (a filtered copy shares its source's)."""
+    """Return the quality track of a channel, or of another copy of the same signal (raw and filtered copies share one)."""
     if name in record.quality:
         return record.quality[name]
-    kind = record.channels[name].kind
-    same = [q for key, q in record.quality.items() if key in record.channels and record.channels[key].kind == kind]
+    root = _root(record, name)
+    same = [q for key, q in record.quality.items() if key in record.channels and _root(record, key) == root]
     return same[0] if same else None
+
+
+def _root(record: Record, name: str) -> str:
+    """Return the channel that a filtered copy was made from (two electrodes are of one kind, and still two signals)."""
+    seen = {name}
+    while True:
+        channel = record.channels[name]
+        source = record.channels.get(channel.source_name)
+        if source is None or source.kind != channel.kind or source.name in seen:
+            return name
+        name = source.name
+        seen.add(name)
 
 
 def track_mean(values: F32, track: Quality, record: Record, grid: Grid) -> F64:

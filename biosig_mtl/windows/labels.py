@@ -17,7 +17,7 @@ class ReferenceRules:
     """When beats of the reference pressure make a label.
 
     The defaults follow the rules of bp-benchmark (Gonzalez 2023): systolic ≤ 220, diastolic ≥ 30, pulse pressure ≥ 10 mmHg;
-    heart rate between 35 and 180 per minute (theirs stops at 140, which drops infants and fever). A window needs
+    heart rate between 35 and 200 per minute (theirs stops at 140, which drops infants and fever). A window needs
     ``min_beats`` plausible complete beats, and at least ``min_share`` of its complete beats must be plausible.
     ``max_sd_mmhg`` refuses windows whose pressure is not one number.
     """
@@ -27,7 +27,7 @@ class ReferenceRules:
     min_pulse_mmhg: float = 10.0
     max_pulse_mmhg: float = 150.0
     min_rate: float = 35.0
-    max_rate: float = 180.0
+    max_rate: float = 200.0
     min_beats: int = 3
     min_share: float = 0.7
     max_sd_mmhg: float = 20.0

@@ -1,0 +1,149 @@
+"""The words of a manifest: facts about a data set that is not shipped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from biosig_mtl.data.readers.channels import kind_of
+from biosig_mtl.types import EMPTY, ChannelInfo
+
+# Words that are not known are refused, also in settings inside settings.
+_STRICT = {"extra": "forbid"}
+
+SubjectLevel = Literal["person", "group", "record", "unknown"]
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to fetch. ``sha256`` and ``bytes`` are empty where the source publishes none; ``unpack`` opens an archive."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
+    url: str
+    name: str
+    sha256: str = ""
+    bytes: int = 0
+    unpack: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if not self.url.startswith(("https://", "http://127.0.0.1")):
+            raise ValueError(f"need a url that begins with https://, got {self.url}")
+        if not re.fullmatch(r"[\w][\w. \-]*", self.name):
+            raise ValueError(f"need a plain file name, got '{self.name}'")
+        if self.sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"need a sha256 of 64 hexadecimal digits, got '{self.sha256}'")
+        if self.bytes < 0:
+            raise ValueError(f"need bytes >= 0, got {self.bytes}")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to obtain the set: from an open address, or after a registration at ``url`` by ``command``."""
+
+    kind: Literal["open", "registration", "simulated"]
+    url: str = ""
+    files: tuple[RemoteFile, ...] = ()
+    command: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SourceChannel:
+    """A channel of ours: the names it has in the files, in order of preference, its unit and usual rate there.
+
+    What a file's own header says about unit and rate goes before what is said here.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
+    name: str
+    names: tuple[str, ...]
+    unit: str
+    fs_hz: float = 125.0
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if not self.names:
+            raise ValueError("need at least one name of the channel in the files")
+        if not self.fs_hz > 0:
+            raise ValueError(f"need fs_hz > 0, got {self.fs_hz}")
+
+
+@dataclass(frozen=True)
+class Index:
+    """A CSV that lists the records: the columns of record, subject and session, and where a record's file lies.
+
+    ``path`` may use any column: ``{record}.hea``. ``demographics`` maps our names to columns. ``labels`` maps the name of a
+    target to a column with one value a record.
+    """
+
+    file: str = "records.csv"
+    record: str = "record"
+    subject: str = "subject"
+    session: str = ""
+    path: str = "{record}.hea"
+    demographics: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Facts about one data set.
+
+    ``subject_level`` says what a subject id of this set is: a ``person``; a ``group`` (may merge people, never splits one on
+    purpose: safe for splits); only a ``record``; or ``unknown``. ``timing_reliable`` says whether times between channels
+    may be trusted, with ``timing_reason``. ``folders`` are names under which the set is looked for. Records are found by
+    ``index``, or else by ``pattern`` (a glob; ``subject_pattern`` then takes the subject from the path).
+    """
+
+    name: str
+    title: str
+    version: str
+    licence: str
+    citation: str
+    access: Access
+    format: Literal["wfdb", "uci_mat", "ppg_bp", "table", "edf", "mne"]
+    channels: tuple[SourceChannel, ...]
+    subject_level: SubjectLevel
+    timing_reliable: bool
+    timing_reason: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    doi: str = ""
+    folders: tuple[str, ...] = ()
+    index: Index | None = None
+    pattern: str = ""
+    subject_pattern: str = ""
+    options: Mapping[str, Any] = field(default_factory=lambda: dict(EMPTY))
+    defects: tuple[str, ...] = ()
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            raise ValueError(f"need a name of small letters, digits and _, got '{self.name}'")
+        if not (self.index or self.pattern or self.format == "ppg_bp"):
+            raise ValueError("need an index or a pattern, by which records are found")
+        try:
+            groups = re.compile(self.subject_pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"need a subject_pattern that is a regular expression, got '{self.subject_pattern}'") from error
+        if self.subject_pattern and "subject" not in groups:
+            raise ValueError("need a group (?P<subject>...) in subject_pattern")
+
+    def channel_infos(self) -> dict[str, ChannelInfo]:
+        """Return what is known of the channels without a file: what a recipe is checked against."""
+        return {c.name: ChannelInfo(c.name, kind_of(c.name), c.unit, c.fs_hz) for c in self.channels}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a report says about a set, as plain content."""
+        words = ("name", "title", "version", "licence", "citation", "doi", "subject_level", "timing_reliable", "timing_reason")
+        return {word: getattr(self, word) for word in words} | {
+            "url": self.access.url,
+            "labels": dict(self.labels),
+            "defects": list(self.defects),
+            "simulated": self.simulated,
+        }

@@ -1,0 +1,124 @@
+"""One module a format; the table `READERS` names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from biosig_mtl.data.readers.edf import open_edf
+from biosig_mtl.data.readers.files import check_file, read_start
+from biosig_mtl.data.readers.mne_file import SUFFIXES as MNE_SUFFIXES
+from biosig_mtl.data.readers.mne_file import open_mne
+from biosig_mtl.data.readers.ppg_bp import looks_like_ppg_bp, open_ppg_bp
+from biosig_mtl.data.readers.tables import open_table
+from biosig_mtl.data.readers.uci_mat import open_uci_mat
+from biosig_mtl.data.readers.wfdb_record import open_wfdb
+from biosig_mtl.recipe import choose
+from biosig_mtl.types import DataError, Entry, Source
+
+READERS: dict[str, Callable[[Entry], Source]] = {
+    "wfdb": open_wfdb,
+    "uci_mat": open_uci_mat,
+    "ppg_bp": open_ppg_bp,
+    "table": open_table,
+    "edf": open_edf,
+    "mne": open_mne,
+}
+
+_BY_SUFFIX = {
+    ".hea": "wfdb",
+    ".dat": "wfdb",
+    ".csv": "table",
+    ".tsv": "table",
+    ".parquet": "table",
+    ".pq": "table",
+    ".edf": "edf",
+    ".bdf": "edf",
+    **dict.fromkeys(MNE_SUFFIXES, "mne"),
+}
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+def open_source(entry: Entry) -> Source:
+    """Open a record with the reader of its format; nothing but headers is read yet.
+
+    Raises
+    ------
+    RecipeError
+        The format has no reader.
+    DataError
+        The recording cannot be read: one line that names the file.
+    """
+    return READERS[choose(entry.format, READERS, "format")](entry)
+
+
+def entry_for(
+    path: str | Path, channels: Mapping[str, tuple[str, ...]] | None = None, options: Mapping[str, Any] = _NONE
+) -> Entry:
+    """Describe a single recording that belongs to no data set.
+
+    Parameters
+    ----------
+    path
+        A file, or a WFDB record by its name without suffix.
+    channels
+        Our channel name → names in the file in order of preference; without it channels are guessed by name.
+    options
+        What the reader of the format takes: ``fs_hz`` and ``time`` of tables, ``key`` and ``cell`` of MATLAB cells.
+
+    Returns
+    -------
+    Entry
+        Record and subject are named by the file.
+    """
+    given = Path(path)
+    beside = given.parent / (given.name + ".hea")
+    if not given.suffix and beside.is_file():
+        given = beside
+    form = _sniff(given)
+    # The header speaks for the file of samples beside it.
+    given = given.with_suffix(
+        {"wfdb": ".hea", "mne": ".vhdr" if given.suffix == ".eeg" else given.suffix}.get(form, given.suffix)
+    )
+    return Entry(
+        dataset="own",
+        record=given.stem,
+        subject=given.stem,
+        session="1",
+        path=given,
+        format=form,
+        channels={ours: tuple(names) for ours, names in (channels or {}).items()},
+        options=options,
+    )
+
+
+def _sniff(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in {".mat", ".dat", ".eeg"}:
+        return _by_company(path, suffix)
+    if suffix == ".txt":
+        check_file(path)
+        return "ppg_bp" if looks_like_ppg_bp(path) else "table"
+    if path.name.lower().endswith(".fif.gz"):
+        return "mne"
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
+    check_file(path)
+    raise DataError(f"{path}: format not known; readable are {', '.join(sorted(_BY_SUFFIX))}, .mat (UCI cells), .txt (PPG-BP)")
+
+
+def _by_company(path: Path, suffix: str) -> str:
+    """Tell the format of a file by what lies beside it: samples of a WFDB record may be called .mat."""
+    if path.with_suffix(".hea").is_file():
+        return "wfdb"
+    check_file(path)
+    if suffix == ".mat" and read_start(path, 6) == b"MATLAB":
+        return "uci_mat"
+    if suffix == ".mat":
+        raise DataError(f"{path}: is no MATLAB file")
+    header = path.with_suffix(".vhdr" if suffix == ".eeg" else ".hea")
+    if header.is_file():
+        return "mne"
+    raise DataError(f"{path}: its header {header.name} is missing")

@@ -1,0 +1,100 @@
+"""Which channel of a file is which: by a declared map, or by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from biosig_mtl.types import DataError
+
+# The places of the 10-20 system and its extensions.
+_EEG_SITE = r"(fp|af|f|fc|ft|t|tp|c|cp|p|po|o|i)(z|\d{1,2})"
+
+# In each kind: names in order of preference. Lead II shows the R wave upright, so it goes before the others; a wrist or finger
+# artery line may be called ABP or ART. Pulmonary and venous pressures (PAP, CVP) are none of these.
+NAMES: dict[str, tuple[str, ...]] = {
+    "ppg": (r"pleth\w*", r"ppg.*", r"bvp", r".*photopleth.*"),
+    "ecg": (r"ii", r"mlii", r"(ecg|ekg).*ii", r"i", r"mli", r"iii", r"mliii", r"(ecg|ekg).*", r"v\d?", r"mcl\d?", r"av[rlf]"),
+    "abp": (r"abp.*", r"art\d?", r"ibp\d?", r"i?bp", r"ao", r"finap.*"),
+    "eda": (r"eda.*", r"gsr.*"),
+    "resp": (r"resp.*", r"rsp"),
+    "eeg": (rf"(eeg )?{_EEG_SITE}([-_ ].*)?", r"eeg.*"),
+}
+# Of these kinds a record has one channel that counts; of EEG it has many.
+_SINGLE = ("ppg", "ecg", "abp", "eda", "resp")
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of one of our own channel names: ``ecg_40hz`` is an ``ecg``.
+
+    >>> kind_of("ppg"), kind_of("ecg_v5"), kind_of("temperature")
+    ('ppg', 'ecg', 'other')
+    """
+    word = re.split(r"[_\d\s]", name.lower(), maxsplit=1)[0]
+    return word if word in NAMES else "other"
+
+
+def guess_kind(name: str) -> tuple[str, int]:
+    """Return the kind of a channel in a file by its name, and its rank in that kind (0 is preferred).
+
+    >>> guess_kind("PLETH"), guess_kind("MCL1"), guess_kind("CVP")
+    (('ppg', 0), ('ecg', 9), ('other', 0))
+    """
+    word = name.strip(" '\"\t").lower()
+    for kind, patterns in NAMES.items():
+        for rank, pattern in enumerate(patterns):
+            if re.fullmatch(pattern, word):
+                return kind, rank
+    return "other", 0
+
+
+def match(present: Sequence[str], wanted: Mapping[str, tuple[str, ...]], where: str) -> dict[str, tuple[str, int]]:
+    """Return, by our name, the kind and the position of each channel to read.
+
+    Parameters
+    ----------
+    present
+        Channel names in the file, in file order; the same name may occur twice.
+    wanted
+        Our name → names in the file in order of preference; empty: guess.
+    where
+        The file, for the message.
+
+    Raises
+    ------
+    DataError
+        None of the wanted channels is there.
+    """
+    if not wanted:
+        return _guess(present)
+    folded = [name.strip().lower() for name in present]
+    chosen: dict[str, tuple[str, int]] = {}
+    for ours, names in wanted.items():
+        positions = [folded.index(n.strip().lower()) for n in names if n.strip().lower() in folded]
+        if positions:
+            chosen[ours] = (kind_of(ours), positions[0])
+    if not chosen:
+        looked = "; ".join(f"{ours}: {', '.join(names)}" for ours, names in wanted.items())
+        raise DataError(f"{where}: none of the channels looked for ({looked}); it has {', '.join(present) or 'no channels'}")
+    return chosen
+
+
+def _guess(present: Sequence[str]) -> dict[str, tuple[str, int]]:
+    guesses = [(*guess_kind(name), position) for position, name in enumerate(present)]
+    chosen: dict[str, tuple[str, int]] = {}
+    for kind in _SINGLE:
+        candidates = [(rank, position) for k, rank, position in guesses if k == kind]
+        if candidates:
+            chosen[kind] = (kind, min(candidates)[1])
+    chosen |= _own_names(present, [p for k, _, p in guesses if k == "eeg"], "eeg")
+    # A file without a single known name is still read: its channels keep their own names.
+    return chosen or _own_names(present, list(range(len(present))), "other")
+
+
+def _own_names(present: Sequence[str], positions: Sequence[int], kind: str) -> dict[str, tuple[str, int]]:
+    chosen: dict[str, tuple[str, int]] = {}
+    for position in positions:
+        name = present[position].strip() or f"channel_{position + 1}"
+        unique = name if name not in chosen else f"{name}#{position + 1}"
+        chosen[unique] = (kind, position)
+    return chosen

@@ -1,0 +1,322 @@
+"""The audit: questions that a run must answer before its numbers may be believed.
+
+Each question is a `Check` with counts in its sentence. Evidence that was not handed over fails the check that needs it: what
+nobody looked at has not been shown. Only the negative control may be missing (it costs a second training); then there is no
+such check, and the report says that it was not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_mtl.evaluation import duplicates
+from biosig_mtl.types import EMPTY, F32, I64, Check, Fold, Predictions, Task
+
+PARTS = ("train", "validation", "calibration", "test")
+CONTROL_FLOOR = 0.95
+# Names that come from the reference or from its alignment with the inputs, whatever the task.
+_BARRED = frozenset({"map", "lag", "lag_samples", "lag_s", "lag_method", "ppg_abp_corr", "cal_sbp", "cal_dbp", "label"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What was fitted on which windows: a scaler, an imputer, a feature choice, label statistics, a network.
+
+    ``parts`` are the parts of the fold that it may have seen; anything beyond ``train`` is named in the audit.
+    """
+
+    what: str
+    rows: I64
+    fold: int
+    seed: int = 0
+    parts: tuple[str, ...] = ("train",)
+
+    def __post_init__(self) -> None:
+        """Refuse fitting on what is scored."""
+        wrong = set(self.parts) - {"train", "validation"}
+        if wrong or not self.parts:
+            raise ValueError(f"need parts out of train and validation, got {', '.join(self.parts) or 'none'}")
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """MASE of a model that was trained on labels shuffled between subjects, with its subject-bootstrap interval."""
+
+    mase: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the model was shown, by name; ``facts`` are the columns of the window table that are never inputs."""
+
+    features: tuple[str, ...]
+    channels: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that the audit looks at. Row *i* of ``subject window_id fingerprints waveform`` is window *i*.
+
+    ``fingerprints`` has shape (window, hash), 0 where there is none; ``waveform`` shape (window, channel, time), of which the
+    first channel is compared. ``subject_level`` is ``subject``, ``record`` or ``unknown``. ``mase`` is the model's and
+    ``floor`` what would be too good to be true, per target. Folds and predictions are matched by fold number and seed; where
+    all folds have one seed, the seeds of the predictions are training seeds, and each of them must predict every fold.
+    """
+
+    task: Task
+    folds: tuple[Fold, ...]
+    subject: NDArray[np.str_]
+    window_id: NDArray[Any] | None = None
+    fingerprints: NDArray[np.uint64] | None = None
+    waveform: F32 | None = None
+    inputs: Inputs | None = None
+    fitted: tuple[Fitted, ...] = ()
+    predictions: Predictions | None = None
+    subject_level: str = "subject"
+    allow_record_level: bool = False
+    negative_control: Mapping[str, Control] = field(default_factory=lambda: EMPTY)
+    mase: Mapping[str, float] = field(default_factory=lambda: EMPTY)
+    floor: Mapping[str, float] = field(default_factory=lambda: EMPTY)
+
+
+def run(evidence: Evidence, rng: np.random.Generator) -> tuple[Check, ...]:
+    """Answer every question; ``rng`` draws the sample where there are too many windows to compare all waveforms."""
+    checks = [
+        split_scheme(evidence),
+        subject_overlap(evidence),
+        subject_level(evidence),
+        equal_windows(evidence),
+        near_equal_windows(evidence),
+        near_equal_waveforms(evidence, rng),
+        fitted_outside_training(evidence),
+        barred_inputs(evidence),
+        predictions_complete(evidence),
+    ]
+    if evidence.negative_control:
+        checks.append(negative_control(evidence))
+    if evidence.mase:
+        checks.append(too_good(evidence))
+    return tuple(checks)
+
+
+def split_scheme(evidence: Evidence) -> Check:
+    """Refuse the labelled leak demonstration: its numbers may be shown, never believed."""
+    leaky = [fold for fold in evidence.folds if fold.leaky]
+    if not leaky:
+        return _passed("split_scheme", f"none of {len(evidence.folds)} folds is a random-window split")
+    shared: set[str] = set()
+    for fold in leaky:
+        shared |= set(evidence.subject[fold.train]) & set(evidence.subject[fold.test])
+    everyone = np.unique(np.concatenate([evidence.subject[np.concatenate([f.train, f.test])] for f in leaky])).size
+    detail = f"random-window split: windows of {len(shared)} of {everyone} subjects are in both train and test"
+    return _failed("split_scheme", f"{detail} — a labelled leak demonstration")
+
+
+def subject_overlap(evidence: Evidence) -> Check:
+    """No subject in two parts of a fold; calibration windows belong to test subjects but are never test windows."""
+    shared: set[str] = set()
+    rows = 0
+    for fold in evidence.folds:
+        parts = fold.parts()
+        people = {name: set(evidence.subject[part]) for name, part in parts.items()}
+        shared |= people["train"] & (people["validation"] | people["calibration"] | people["test"])
+        shared |= people["validation"] & (people["calibration"] | people["test"])
+        used = np.concatenate(list(parts.values()))
+        rows += used.size - np.unique(used).size
+    detail = f"{len(shared)} of {np.unique(evidence.subject).size} subjects in two parts of one of {len(evidence.folds)} folds"
+    if shared:
+        detail += f" (first: {_first(shared)})"
+    if rows:
+        detail += f"; {rows} windows twice in a fold"
+    return Check("subject_overlap", not shared and rows == 0, detail)
+
+
+def subject_level(evidence: Evidence) -> Check:
+    """Ids must be persons; ids of records are accepted only where the recipe says so, and then stamped."""
+    name, level = "subject_level", evidence.subject_level
+    if level == "subject":
+        return _passed(name, "the ids of the data set are persons")
+    what = "the ids of the data set are records, not persons" if level == "record" else f"what the ids stand for: {level}"
+    if evidence.allow_record_level:
+        return _passed(name, f"{what}; the recipe accepts it, the report is stamped: a person may be in two parts")
+    return _failed(name, f"{what}: set data.allow_record_level to accept it, the report is then stamped")
+
+
+def equal_windows(evidence: Evidence) -> Check:
+    """No window occurs, bit for bit, in two parts of a fold."""
+    if evidence.window_id is None:
+        return _missing("equal_windows", "window ids")
+    _, code = np.unique(np.asarray(evidence.window_id), return_inverse=True)
+    found = np.nonzero(duplicates.shared_codes(code[:, None], np.ones((code.size, 1), bool), evidence.folds))[0]
+    copies = code.size - np.unique(code).size
+    detail = (
+        f"{found.size} windows have an identical copy in another part of their fold ({copies} copies among {code.size} windows)"
+    )
+    return Check("equal_windows", found.size == 0, detail + _whose(evidence, found))
+
+
+def near_equal_windows(evidence: Evidence) -> Check:
+    """No two stretches of raw waveform occur in two parts of a fold, at whatever shift (content-defined fingerprints).
+
+    Patterns of three or more subjects (a monitor's test signal) do not count; a single common stretch is told, not failed.
+    """
+    if evidence.fingerprints is None:
+        return _missing("near_equal_windows", "fingerprints")
+    marks = np.asarray(evidence.fingerprints)
+    _, code = np.unique(marks, return_inverse=True)
+    code, known = code.reshape(marks.shape), marks != 0
+    telling = duplicates.personal(code, known, evidence.subject)
+    shared = duplicates.shared_codes(code, telling, evidence.folds)
+    found = np.nonzero(shared >= duplicates.SHARED)[0]
+    notes = {
+        "share a single stretch of half a second (not counted)": int(((shared > 0) & (shared < duplicates.SHARED)).sum()),
+        "hold a pattern of three or more subjects (a device's test signal, not counted)": int(
+            (known & ~telling).any(axis=1).sum()
+        ),
+        "have no fingerprint": int((~known).all(axis=1).sum()),
+    }
+    detail = f"{found.size} of {len(marks)} windows share waveform with a window in another part of their fold"
+    detail += _whose(evidence, found) + "".join(f"; {count} {what}" for what, count in notes.items() if count)
+    return Check("near_equal_windows", found.size == 0, detail)
+
+
+def near_equal_waveforms(evidence: Evidence, rng: np.random.Generator) -> Check:
+    """No two windows in different parts of a fold correlate at 0.999 or more (first waveform channel, no shift)."""
+    if evidence.waveform is None or evidence.waveform.shape[1] == 0:
+        return _missing("near_equal_waveforms", "waveforms")
+    n = len(evidence.waveform)
+    rows = np.arange(n) if n <= duplicates.LIMIT else np.sort(rng.choice(n, duplicates.LIMIT, replace=False))
+    pairs = rows[duplicates.alike(np.asarray(evidence.waveform[rows, 0]))]
+    crossing = duplicates.crossing(pairs, evidence.folds, n)
+    looked = f"all {n} windows" if rows.size == n else f"a random {rows.size} of {n} windows"
+    detail = f"{len(crossing)} pairs in two parts of a fold correlate ≥ {duplicates.SAME} (compared: {looked})"
+    return Check("near_equal_waveforms", len(crossing) == 0, detail + _whose(evidence, np.unique(crossing)))
+
+
+def fitted_outside_training(evidence: Evidence) -> Check:
+    """Whatever was fitted saw windows of its own training part only."""
+    name = "fitted_outside_training"
+    if not evidence.fitted:
+        return _missing(name, "lists of the windows that scalers and models were fitted on")
+    folds = {(fold.number, fold.seed): fold for fold in evidence.folds}
+    wrong, also = [], set()
+    for fit in evidence.fitted:
+        fold = folds.get((fit.fold, fit.seed))
+        if fold is None:
+            wrong.append(f"{fit.what}: there is no fold {fit.fold} with seed {fit.seed}")
+            continue
+        allowed = np.concatenate([fold.parts()[part] for part in fit.parts])
+        outside = int((~np.isin(fit.rows, allowed)).sum())
+        if outside:
+            wrong.append(f"{fit.what} saw {outside} windows outside {' and '.join(fit.parts)} of fold {fit.fold}")
+        if "validation" in fit.parts:
+            also.add(fit.what)
+    seen = f"{len(evidence.fitted)} fits of {len({fit.what for fit in evidence.fitted})} kinds"
+    if wrong:
+        return _failed(name, f"{len(wrong)} of {seen} looked elsewhere: {wrong[0]}")
+    note = f" ({', '.join(sorted(also))}: and validation)" if also else ""
+    return _passed(name, f"{seen} saw windows of their training part only{note}")
+
+
+def barred_inputs(evidence: Evidence) -> Check:
+    """Nothing made of the reference reaches the inputs: by kind of channel, by name, and by column of the window table."""
+    if evidence.inputs is None:
+        return _missing("barred_inputs", "names of the inputs")
+    given = evidence.inputs
+    channels = [c for c in given.channels if _is_barred(c, evidence)]
+    channels += [f"kind {kind}" for kind in given.kinds if kind in evidence.task.reference_kinds]
+    features = [f for f in given.features if _is_barred(f, evidence) or f in given.facts]
+    wrong = channels + features
+    detail = f"{len(wrong)} of {len(given.features)} features and {len(given.channels)} channels come from the reference"
+    return Check("barred_inputs", not wrong, f"{detail}: {', '.join(wrong[:5])}" if wrong else detail)
+
+
+def negative_control(evidence: Evidence) -> Check:
+    """Refuse a run whose model, trained on shuffled labels, beats the training median.
+
+    It fails where the MASE of a target is below 0.95 *and* its interval lies below 1. The margin of 0.05 is for the one shuffle
+    that was drawn, whose luck the interval over subjects does not see; the interval is for small sets, where 0.94 is luck too.
+    """
+    wrong, told = [], []
+    for target, control in evidence.negative_control.items():
+        low, high = control.ci95
+        told.append(f"{target} {control.mase:.3f} ({low:.3f}–{high:.3f})")
+        # A comparison with NaN is false: an unknown figure or interval must fail, so the questions are put the passing way.
+        if not (control.mase >= CONTROL_FLOOR or (np.isfinite(control.mase) and high >= 1.0)):
+            wrong.append(target)
+    told_all = f"MASE of a model trained on shuffled labels (95 % interval): {', '.join(told)}"
+    missing = [name for name in evidence.task.target_names if name not in evidence.negative_control]
+    if missing:
+        return _failed("negative_control", f"{told_all}; not run for {', '.join(missing)}")
+    verdict = f"the labels leak into {', '.join(wrong)}" if wrong else "about 1"
+    return Check("negative_control", not wrong, f"{told_all}; {verdict}")
+
+
+def too_good(evidence: Evidence) -> Check:
+    """Warn (never fail) where an error is below what honest work on such data has reached."""
+    low = {t: f for t, f in evidence.floor.items() if t in evidence.mase and evidence.mase[t] < f}
+    if low:
+        told = ", ".join(f"{t} MASE {evidence.mase[t]:.2f} (floor {f:.2f})" for t, f in low.items())
+        return _passed("too_good", f"warning: {told}: better than honest results so far; look for a leak before believing it")
+    if not evidence.floor:
+        return _passed("too_good", "no floor is known for this data set")
+    return _passed("too_good", f"{len(evidence.floor)} targets are above their plausible floor")
+
+
+def predictions_complete(evidence: Evidence) -> Check:
+    """Each test window is predicted exactly once in each seed, with a finite number, and no other window is."""
+    name, given = "predictions_complete", evidence.predictions
+    if given is None:
+        return _missing(name, "predictions")
+    one_split = len({fold.seed for fold in evidence.folds}) == 1
+    missing = extra = 0
+    for fold in evidence.folds:
+        for seed in np.unique(given.seed) if one_split else [fold.seed]:
+            rows = given.row[(given.fold == fold.number) & (given.seed == seed)]
+            missing += int((~np.isin(fold.test, rows)).sum())
+            extra += int((~np.isin(rows, fold.test)).sum())
+    keys = np.stack([given.seed, given.row])
+    twice = given.row.size - np.unique(keys, axis=1).shape[1]
+    lost = int((~np.isfinite(given.y_pred)).any(axis=1).sum())
+    detail = f"{given.row.size} predictions of {np.unique(given.row).size} windows, {np.unique(given.seed).size} seeds: "
+    detail += f"{missing} missing, {extra} of windows outside their test part, {twice} double, {lost} not finite"
+    return Check(name, missing == extra == twice == lost == 0, detail)
+
+
+def _is_barred(name: str, evidence: Evidence) -> bool:
+    words = name.lower().replace(".", "_").split("_")
+    last = name.lower().rpartition(".")[2]
+    reference = evidence.task.reference_kinds | set(evidence.task.target_names)
+    return last in _BARRED or last.startswith("label") or bool(reference & set(words))
+
+
+def _passed(name: str, detail: str) -> Check:
+    return Check(name, passed=True, detail=detail)
+
+
+def _failed(name: str, detail: str) -> Check:
+    return Check(name, passed=False, detail=detail)
+
+
+def _missing(name: str, what: str) -> Check:
+    return _failed(name, f"nothing to look at: the run handed over no {what}")
+
+
+def _whose(evidence: Evidence, rows: I64) -> str:
+    if rows.size == 0:
+        return ""
+    people = np.unique(evidence.subject[rows])
+    return f"; of {people.size} subjects (first: {_first(people)})"
+
+
+def _first(people: Any) -> str:
+    names = sorted(map(str, people))
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")

@@ -1,0 +1,153 @@
+"""The run folder: what is written, under which name, and nothing half-written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from biosig_mtl import store
+from biosig_mtl.recipe import Recipe, dump
+from biosig_mtl.types import DataError, Fold, Predictions, WindowTable
+
+_PACKAGES = ("biosig-mtl", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "torch", "safetensors", "wfdb", "mne", "h5py")
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a whole file or none."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON; NaN becomes null, for JSON has none."""
+    write(path, json.dumps(finite(content), indent=1, ensure_ascii=False) + "\n")
+
+
+def finite(content: Any) -> Any:
+    """Return content that JSON can hold."""
+    if isinstance(content, Mapping):
+        return {str(k): finite(v) for k, v in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(v) for v in content]
+    if isinstance(content, np.generic):
+        return finite(content.item())
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def write_recipe(out: Path, recipe: Recipe) -> None:
+    """Write ``recipe.yaml``: refuse to mix two recipes in one run folder."""
+    text = dump(recipe.to_dict())
+    path = out / "recipe.yaml"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise DataError(f"{out}: holds a run of another recipe; choose another --out or delete it")
+    write(path, text)
+
+
+def write_environment(out: Path, stores: Sequence[Path]) -> None:
+    """Write versions and store digests; nothing that names a machine or a person."""
+    found: dict[str, str] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    content = {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "packages": found,
+        "stores": [folder.name for folder in stores],
+    }
+    write_json(out / "environment.json", content)
+
+
+def write_rejected(out: Path, stores: Sequence[Path]) -> None:
+    """Write ``rejected.csv``: every window and record that was not used, with its reason."""
+    rows = [row for folder in stores for row in store.read_rejected(folder)]
+    write(out / "rejected.csv", store.rejected_csv(rows))
+
+
+def write_history(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``history.csv``: one row an epoch of every network."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write(out / "history.csv", text.getvalue())
+
+
+def write_predictions(out: Path, table: WindowTable, predictions: Predictions, half: np.ndarray[Any, Any]) -> None:
+    """Write ``predictions.parquet``: one row a window, target, fold and seed; ``half`` is the interval's half-width."""
+    import pandas as pd
+
+    rows = predictions.row
+    frames = []
+    for j, name in enumerate(predictions.target_names):
+        columns = {key: table.index[key].to_numpy()[rows] for key in ("subject", "session", "record", "stimulus", "onset_s")}
+        columns |= {
+            "fold": predictions.fold,
+            "seed": predictions.seed,
+            "target": np.full(rows.size, name),
+            "y_true": predictions.y_true[:, j],
+            "y_pred": predictions.y_pred[:, j],
+            "lower": predictions.y_pred[:, j] - half[:, j],
+            "upper": predictions.y_pred[:, j] + half[:, j],
+            "sqi": table.index["sqi"].to_numpy()[rows],
+            "role": np.full(rows.size, "test"),
+        }
+        frames.append(pd.DataFrame(columns))
+    write(out / "predictions.parquet", _parquet(pd.concat(frames, ignore_index=True)))
+
+
+def write_folds(out: Path, table: WindowTable, folds: Sequence[Fold]) -> None:
+    """Write ``folds.parquet``: which window was in which part, so that the audit can be run again."""
+    import pandas as pd
+
+    frames = []
+    for fold in folds:
+        for part, rows in fold.parts().items():
+            columns = {key: table.index[key].to_numpy()[rows] for key in ("subject", "record", "onset_s", "window_id")}
+            columns |= {"row": rows, "part": part, "fold": fold.number, "seed": fold.seed, "leaky": fold.leaky}
+            frames.append(pd.DataFrame(columns))
+    write(out / "folds.parquet", _parquet(pd.concat(frames, ignore_index=True)))
+
+
+def read_folds(out: Path) -> list[Fold]:
+    """Read the folds of a run."""
+    import pandas as pd
+
+    path = out / "folds.parquet"
+    if not path.is_file():
+        raise DataError(f"{out}: not a finished run folder: folds.parquet is missing")
+    frame = pd.read_parquet(path)
+    folds = []
+    for (seed, number), group in frame.groupby(["seed", "fold"], sort=True):
+        parts = {name: np.sort(part["row"].to_numpy(np.int64)) for name, part in group.groupby("part")}
+        empty = np.empty(0, np.int64)
+        names = ("train", "validation", "test", "calibration")
+        train, validation, test, calibration = (parts.get(name, empty) for name in names)
+        folds.append(Fold(train, validation, test, calibration, int(number), int(seed), leaky=bool(group["leaky"].iloc[0])))
+    return folds
+
+
+def _parquet(frame: Any) -> bytes:
+    sink = io.BytesIO()
+    frame.to_parquet(sink, index=False)
+    return sink.getvalue()

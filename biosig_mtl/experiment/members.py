@@ -1,0 +1,165 @@
+"""Networks to train: one job a network, each resumable, worked by a pool of processes.
+
+A job's result is written by rename when it is done, and its training state after each epoch before that; a run that is killed
+and started again trains only what is missing, from where it stood.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from biosig_mtl import models
+from biosig_mtl.experiment import folder, tables
+from biosig_mtl.recipe import Recipe, build, choose, from_dict
+from biosig_mtl.splits import inner
+from biosig_mtl.training import checkpoint
+from biosig_mtl.training.batches import Scaler, spec_of
+from biosig_mtl.training.loop import TrainingData, fit, predict
+from biosig_mtl.training.settings import TrainingSettings
+from biosig_mtl.types import F64, I64, DataError, Fold, InputSpec
+
+MODEL, CONTROL = "model", "control"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One network: which variant of the run, which fold, which member of its ensemble.
+
+    ``variant`` is ``model``, ``control`` (labels shuffled between training subjects) or ``without <family>``.
+    """
+
+    variant: str
+    fold: Fold
+    member: int
+    members: int
+    recipe: Mapping[str, Any]
+    stores: tuple[Path, ...]
+    out: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the job's folder."""
+        return f"{self.variant.replace(' ', '_')}-seed{self.fold.seed}-fold{self.fold.number}-member{self.member}"
+
+    @property
+    def place(self) -> Path:
+        """Folder of the job."""
+        return self.out / "work" / self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a job gives back: predictions (n, T) on its test and validation rows in mmHg, history, what was fitted on what."""
+
+    job: Job
+    test: F64
+    validation_rows: I64
+    validation: F64
+    fitted_rows: I64
+    history: list[dict[str, float]]
+    warnings: tuple[str, ...]
+
+
+def settings(recipe: Recipe) -> tuple[str, object, TrainingSettings]:
+    """Build the model's and the training's settings of a recipe."""
+    name = choose(str(recipe.model.get("name", "split_merge")), models.MODELS, "model")
+    chosen = {k: v for k, v in recipe.model.items() if k != "name"}
+    made = build(models.MODELS[name].settings, chosen, "model")
+    return name, made, build(TrainingSettings, recipe.training, "training")
+
+
+def train(jobs: Sequence[Job], workers: int) -> Iterator[Job]:
+    """Train what is not trained yet; yield each job when its result is there."""
+    waiting = []
+    for job in jobs:
+        if (job.place / "result.json").is_file():
+            yield job
+        else:
+            waiting.append(job)
+    if workers <= 1 or len(waiting) <= 1:
+        for job in waiting:
+            work(job)
+            yield job
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context, initializer=_one_thread) as pool:
+        futures = {pool.submit(work, job): job for job in waiting}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+        except BrokenProcessPool as error:
+            raise DataError("a training process was killed; run the same command again: it goes on from there") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    # Two processes with one thread each train small networks faster than one process with two.
+    torch.set_num_threads(1)
+
+
+def work(job: Job) -> None:
+    """Train one network and write its result."""
+    recipe = from_dict(job.recipe)
+    name, made, training = settings(recipe)
+    table = tables.read(job.stores)
+    if job.variant.startswith("without "):
+        table = tables.without(table, job.variant.removeprefix("without "))
+    fold = inner(job.fold, table, job.member, job.members)
+    seed = _seed(job)
+    truth = table
+    if job.variant == CONTROL:
+        table = tables.shuffled_labels(table, fold, np.random.default_rng(seed))
+    scaler = Scaler.fit(table, fold.train)
+    spec = spec_of(table)
+    model = fresh(name, made, spec, seed)
+    found = fit(model, TrainingData(table, fold, scaler), training, seed, folder=job.place)
+    rows = {"test": fold.test, "validation": fold.validation}
+    content = {key: predict(model, truth, part, scaler).tolist() for key, part in rows.items()} | {
+        "validation_rows": fold.validation.tolist(),
+        "fitted_rows": scaler.fitted_rows.tolist(),
+        "history": folder.finite(list(found.history)),
+        "warnings": list(found.warnings),
+    }
+    if job.variant == MODEL:
+        checkpoint.save(job.place / "model", model, scaler, spec)
+    (job.place / "state.pt").unlink(missing_ok=True)
+    folder.write(job.place / "result.json", json.dumps(content))
+
+
+def fresh(name: str, made: object, spec: InputSpec, seed: int) -> nn.Module:
+    """Make an untrained network; the seed sets its start and leaves torch's own chance alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return models.build(name, made, spec)
+
+
+def _seed(job: Job) -> int:
+    return int(np.random.SeedSequence([job.fold.seed, job.fold.number, job.member]).generate_state(1)[0])
+
+
+def result(job: Job) -> Result:
+    """Read a finished job."""
+    content = json.loads((job.place / "result.json").read_text(encoding="utf-8"))
+    width = -1 if not content["test"] else len(content["test"][0])
+    return Result(
+        job=job,
+        test=np.array(content["test"], np.float64),
+        validation_rows=np.array(content["validation_rows"], np.int64),
+        validation=np.array(content["validation"], np.float64).reshape(-1, max(width, 1)),
+        fitted_rows=np.array(content["fitted_rows"], np.int64),
+        history=content["history"],
+        warnings=tuple(content["warnings"]),
+    )

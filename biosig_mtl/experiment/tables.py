@@ -1,0 +1,104 @@
+"""Window tables as an experiment needs them: joined over data sets, without a feature family, with shuffled labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_mtl import store
+from biosig_mtl.types import F32, DataError, Fold, WindowTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read(folders: Sequence[Path]) -> WindowTable:
+    """Read one store, or join the two of a transfer: the second is the test side (``transfer_test`` in the index)."""
+    tables = [store.read(folder) for folder in folders]
+    if len(tables) == 1:
+        return tables[0]
+    return _join(tables[0], tables[1])
+
+
+def read_fingerprints(folders: Sequence[Path]) -> NDArray[np.uint64]:
+    """Return the fingerprints of all windows in the order of `read`."""
+    return np.concatenate([store.read_fingerprints(folder) for folder in folders])
+
+
+def _join(source: WindowTable, target: WindowTable) -> WindowTable:
+    for what in ("names", "waveform_channels", "target_names", "fs"):
+        if getattr(source, what) != getattr(target, what):
+            raise DataError(f"the two data sets of a transfer differ in {what}: prepare both with the same recipe")
+    import pandas as pd
+
+    frames: list[pd.DataFrame] = []
+    for table, is_test in ((source, False), (target, True)):
+        frame = table.index.assign(transfer_test=is_test)
+        # The same id may mean two people in two sets; windows of one person in both are found by their fingerprints.
+        frame["subject"] = frame["dataset"] + "/" + frame["subject"]
+        frames.append(frame)
+    return replace(
+        source,
+        index=pd.concat(frames, ignore_index=True),
+        values=np.concatenate([source.values, target.values]),
+        waveform=cast("F32", _Joined(source.waveform, target.waveform)),
+        targets=np.concatenate([source.targets, target.targets]),
+    )
+
+
+class _Joined:
+    """Two waveform arrays as one, read by rows."""
+
+    def __init__(self, first: F32, second: F32) -> None:
+        self._parts = (first, second)
+        self.shape: tuple[int, ...] = (len(first) + len(second), *first.shape[1:])
+        self.dtype = first.dtype
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, *, copy: Any = None) -> NDArray[Any]:
+        del copy
+        return self[np.arange(len(self))].astype(dtype or self.dtype, copy=False)
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        picked = np.arange(len(self))[rows]
+        flat = np.atleast_1d(picked)
+        out = np.empty((flat.size, *self.shape[1:]), self.dtype)
+        first = flat < len(self._parts[0])
+        out[first] = self._parts[0][flat[first]]
+        out[~first] = self._parts[1][flat[~first] - len(self._parts[0])]
+        return out[0] if picked.ndim == 0 else out
+
+
+def without(table: WindowTable, family: str) -> WindowTable:
+    """Return the table without one family of features (the names that start with ``family.``)."""
+    keep = [j for j, name in enumerate(table.names) if not name.startswith(f"{family}.")]
+    if len(keep) == len(table.names):
+        known = ", ".join(sorted({name.split(".")[0] for name in table.names}))
+        raise DataError(f"split.ablations: there is no feature family '{family}'; there are {known}")
+    return replace(table, names=tuple(table.names[j] for j in keep), values=np.ascontiguousarray(table.values[:, keep]))
+
+
+def shuffled_labels(table: WindowTable, fold: Fold, rng: np.random.Generator) -> WindowTable:
+    """Return the table with labels handed on between the subjects of the training side: the negative control.
+
+    Each subject gets windows' labels of another subject, drawn at random. Test labels stay, so a model that learns from this
+    table can only know the population: its MASE must be near 1, or something has leaked.
+    """
+    side = np.concatenate([fold.train, fold.validation])
+    subject = table.subject[side]
+    people = np.unique(subject)
+    order = rng.permutation(people.size)
+    donor = {people[a]: people[b] for a, b in zip(order, np.roll(order, 1), strict=True)}
+    targets = table.targets.copy()
+    rows = {person: side[subject == person] for person in people}
+    for person in people:
+        targets[rows[person]] = table.targets[rng.choice(rows[donor[person]], rows[person].size)]
+    return replace(table, targets=targets)

@@ -1,0 +1,207 @@
+"""Pulse shape: what one finger pulse looks like, free of its amplitude, summarised over the beats of a window.
+
+Times, widths, areas and derivative ratios after Takazawa et al., Hypertension 32 (1998) 365 (second derivative), Wang et al.,
+EMBC 2009 (inflection point area), Elgendi, Curr. Cardiol. Rev. 8 (2012) 14 (review), with these deviations: heights are
+measured above the line from onset to next onset, so baseline wander and offset drop out; harmonics are those of the single beat
+(its Fourier series), not of the window's spectrum, so a changing rate does not smear them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from biosig_mtl.features.inputs import Inputs
+from biosig_mtl.features.pulse_beats import CYCLE, FALL, RISE, PulseBeats, at
+from biosig_mtl.features.summary import summarise
+from biosig_mtl.types import F32, F64, I64
+
+LEVELS = (0.10, 0.25, 0.33, 0.50, 0.66, 0.75, 0.90)
+SPREAD = ("crest_time_s", "period_s", "peak_notch_s", "width_50_s", "area_share", "notch_height", "b_a", "up_slope_per_s")
+HARMONICS = 10
+
+
+def pulse_shape(inputs: Inputs) -> dict[str, F32]:
+    """Return medians over beats of shape numbers, ``.iqr`` of the key ones, and ``pulse.n_beats``, each of shape (window,)."""
+    beats = inputs.pulse_beats
+    # 0/0 and x/0 are honest here: what is not finite counts as missing.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = {
+            **_times(beats),
+            **_widths(beats),
+            **_areas(beats),
+            **_heights(inputs, beats),
+            **_slopes(beats),
+            **_second_derivative(inputs, beats),
+            **_form(beats),
+        }
+    counts = {"pulse.n_beats": np.bincount(beats.window, minlength=inputs.count).astype(np.float32)}
+    return summarise(values, beats.window, inputs.count, "pulse.", SPREAD) | counts
+
+
+def _times(b: PulseBeats) -> dict[str, F32 | F64]:
+    period, crest = b.period / b.fs, (b.peak - b.foot) / b.fs
+    notch, diastolic = (b.points["notch"] - b.foot) / b.fs, (b.points["diastolic"] - b.foot) / b.fs
+    steepest = (b.points["u"] - b.foot) / b.fs
+    return {
+        "period_s": period,
+        "crest_time_s": crest,
+        "crest_share": crest / period,
+        "rise_s": (b.peak - b.onset) / b.fs,
+        "u_time_s": steepest,
+        "u_crest_share": steepest / crest,
+        "systole_s": notch,
+        "systole_share": notch / period,
+        "diastole_s": period - notch,
+        "systole_diastole": notch / (period - notch),
+        "peak_notch_s": notch - crest,
+        "peak_notch_share": (notch - crest) / period,
+        "notch_diastolic_s": diastolic - notch,
+        "peak_diastolic_s": diastolic - crest,
+        "peak_diastolic_share": (diastolic - crest) / period,
+    }
+
+
+def _widths(b: PulseBeats) -> dict[str, F32 | F64]:
+    """Return widths at shares of the height: last upward crossing before the peak, first downward crossing after it."""
+    level = np.array(LEVELS, np.float32)[:, None, None]
+    low = b.rise <= level
+    left = RISE - np.argmax(low[..., ::-1], axis=-1)
+    right = np.maximum(np.argmax(b.fall <= level, axis=-1) - 1, 0)
+    rising = 1 - _crossing(b.rise, left, level[..., 0]) / RISE
+    falling = _crossing(b.fall, right, level[..., 0]) / FALL
+    before = rising * (b.peak - b.onset) / b.fs
+    after = falling * (b.end - b.peak) / b.fs
+    share = (before + after) / (b.period / b.fs)
+    out: dict[str, F32 | F64] = {}
+    for k, height in enumerate(LEVELS):
+        percent = round(100 * height)
+        out[f"width_{percent}_s"] = before[k] + after[k]
+        out[f"width_{percent}_systolic_s"] = before[k]
+        out[f"width_{percent}_diastolic_s"] = after[k]
+        out[f"width_{percent}_share"] = share[k]
+        out[f"width_{percent}_ratio"] = after[k] / before[k]
+    return out
+
+
+def _crossing(y: F32, left: I64, level: F32) -> F64:
+    """Return where, in grid steps, the line from grid point ``left`` to the next one meets ``level``; shape (level, beat)."""
+    beat = np.arange(y.shape[0])
+    low = y[beat, left]
+    step = y[beat, np.minimum(left + 1, y.shape[1] - 1)] - low
+    return np.asarray(left + np.clip((level - low) / step, 0, 1), dtype=np.float64)
+
+
+def _areas(b: PulseBeats) -> dict[str, F32 | F64]:
+    """Return areas above the line as shares of the whole: S1 to steepest point, S2 to peak, S3 to notch, S4."""
+    crest, fall = b.peak - b.onset, b.end - b.peak
+    up, down = _running(b.rise, crest / RISE), _running(b.fall, fall / FALL)
+    row = np.arange(b.window.size)
+    s1 = at(up, row, (b.points["u"] - b.onset) / crest * RISE)
+    before = at(down, row, (b.points["notch"] - b.peak) / fall * FALL)
+    rising, falling = up[:, -1], down[:, -1]
+    total = rising + falling
+    return {
+        "area_share": total / (b.end - b.onset),
+        "area_rise": rising / total,
+        "area_1": s1 / total,
+        "area_2": (rising - s1) / total,
+        "area_3": before / total,
+        "area_4": (falling - before) / total,
+        "inflection_area": (falling - before) / (rising + before),
+        "vascular_resistance": (falling / fall) / (rising / crest),
+    }
+
+
+def _running(y: F32, step: F64) -> F32:
+    """Return the running trapezoid area, zero first; shape as ``y``."""
+    area = np.zeros(y.shape, np.float32)
+    pairs = (y[:, 1:] + y[:, :-1]) * (0.5 * step[:, None]).astype(np.float32)
+    np.cumsum(pairs, axis=1, out=area[:, 1:])
+    return area
+
+
+def _heights(inputs: Inputs, b: PulseBeats) -> dict[str, F32 | F64]:
+    """Return heights of fiducials as shares of the height of the peak."""
+    place = b.points
+    h = {name: (at(inputs.pulse, b.window, place[name]) - b.line(place[name])) / b.height for name in place}
+    return {
+        "notch_height": h["notch"],
+        "reflection_index": h["diastolic"],
+        "notch_diastolic_rise": h["diastolic"] - h["notch"],
+        "u_height": h["u"],
+        "b_height": h["b"],
+        "c_height": h["c"],
+        "d_height": h["d"],
+        "e_height": h["e"],
+        "augmentation": h["d"] / h["b"],
+    }
+
+
+def _slopes(b: PulseBeats) -> dict[str, F32 | F64]:
+    """Return first-derivative numbers of the beat of height 1."""
+    crest, fall = (b.peak - b.onset) / b.fs, (b.end - b.peak) / b.fs
+    rising = np.diff(b.rise, axis=1) * (RISE / crest)[:, None]
+    falling = np.diff(b.fall, axis=1) * (FALL / fall)[:, None]
+    up = rising.max(axis=1, initial=0)
+    # From the deepest slope on: how far the fall is held up again by the reflected wave.
+    steepest = np.argmin(falling, axis=1)
+    later = np.where(np.arange(FALL) >= steepest[:, None], falling, -np.inf).max(axis=1, initial=-np.inf)
+    down = np.take_along_axis(falling, steepest[:, None], axis=1)[:, 0]
+    return {
+        "up_slope_per_s": up,
+        "up_slope_crest": up * crest,
+        "down_slope_per_s": down,
+        "down_up": down / up,
+        "rebound_up": later / up,
+        "down_slope_share": (steepest + 0.5) / FALL,
+    }
+
+
+def _second_derivative(inputs: Inputs, b: PulseBeats) -> dict[str, F32 | F64]:
+    """Return ratios and times of the waves a to e of the second derivative."""
+    place = b.points
+    w = {name: at(inputs.apg, b.window, place[name]) for name in "abcde"}
+    # The a wave is the positive reference of all ratios; where it is not positive it was not found.
+    a = np.where(w["a"] > 0, w["a"], np.nan)
+    vpg_u = at(inputs.vpg, b.window, place["u"])
+    period = b.period
+    return {
+        "b_a": w["b"] / a,
+        "c_a": w["c"] / a,
+        "d_a": w["d"] / a,
+        "e_a": w["e"] / a,
+        "aging_index": (w["b"] - w["c"] - w["d"] - w["e"]) / a,
+        "bcd_a": (w["b"] - w["c"] - w["d"]) / a,
+        "be_a": (w["b"] - w["e"]) / a,
+        "bd_a": (w["b"] - w["d"]) / a,
+        "cd_a": (w["c"] + w["d"] - w["b"]) / a,
+        "a_u_per_s": a / vpg_u,
+        "a_share": (place["a"] - b.foot) / period,
+        "b_share": (place["b"] - b.foot) / period,
+        "c_share": (place["c"] - b.foot) / period,
+        "d_share": (place["d"] - b.foot) / period,
+        "e_share": (place["e"] - b.foot) / period,
+        "a_b_s": (place["b"] - place["a"]) / b.fs,
+        "b_d_s": (place["d"] - place["b"]) / b.fs,
+        "a_e_s": (place["e"] - place["a"]) / b.fs,
+    }
+
+
+def _form(b: PulseBeats) -> dict[str, F32 | F64]:
+    """Return moments and harmonics of the beat over one period."""
+    mean = b.cycle.mean(axis=1, keepdims=True)
+    centred = b.cycle - mean
+    square = centred * centred
+    variance = square.mean(axis=1)
+    angle = 2 * np.pi * np.outer(np.arange(CYCLE), np.arange(1, HARMONICS + 1)) / CYCLE
+    power = (centred @ np.cos(angle).astype(np.float32)) ** 2 + (centred @ np.sin(angle).astype(np.float32)) ** 2
+    total = power.sum(axis=1)
+    return {
+        "skewness": (square * centred).mean(axis=1) / variance**1.5,
+        "kurtosis": (square * square).mean(axis=1) / variance**2 - 3,
+        "harmonic_1": power[:, 0] / total,
+        "harmonic_2": power[:, 1] / total,
+        "harmonic_3": power[:, 2] / total,
+        "harmonic_4": power[:, 3] / total,
+        "harmonic_2_1": power[:, 1] / power[:, 0],
+    }

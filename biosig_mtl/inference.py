@@ -1,0 +1,178 @@
+"""A finished run on a recording it has never seen: the preprocessing comes from the run folder alone."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from biosig_mtl import pipeline
+from biosig_mtl.data.readers import entry_for, open_source
+from biosig_mtl.recipe import from_dict
+from biosig_mtl.training import checkpoint
+from biosig_mtl.types import (
+    F64,
+    ChannelInfo,
+    DataError,
+    Entry,
+    Features,
+    Rejected,
+    Source,
+    Windows,
+    WindowTable,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """The networks of a run with the preparation that fed them.
+
+    Build it with `Predictor.load`; `predict` takes an opened recording and returns a table, one row a window.
+    """
+
+    preparation: pipeline.Preparation
+    ensemble: checkpoint.Ensemble
+    half_width: F64
+
+    @classmethod
+    def load(cls, run: Path) -> Predictor:
+        """Load from a run folder; raise `DataError` where it is not one, or a model file was altered."""
+        ensemble = checkpoint.load(run / "model")
+        made = pipeline.preparation(from_dict(ensemble.recipe)).unlabelled()
+        return cls(made, ensemble, np.asarray(ensemble.extra.get("half_width", []), np.float64))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of what is estimated."""
+        return self.ensemble.spec.targets
+
+    def predict(self, source: Source, entry: Entry) -> tuple[pd.DataFrame, list[Rejected]]:
+        """Return estimates and what was refused.
+
+        The table has ``record, onset_s, end_s``, each target with ``_lower`` and ``_upper`` (90 % of the validation subjects'
+        errors were smaller), and ``sqi``. Estimates are means over the networks of all folds.
+
+        Raises
+        ------
+        DataError
+            A channel that the run needs is missing, or no window is usable; the message names the record.
+        """
+        import pandas as pd
+
+        self._require(source.channels, entry.record)
+        frames, rejected = [], []
+        for piece in pipeline.pieces(source, entry):
+            _, windows, features = pipeline.work_piece(self.preparation, piece)
+            rejected += windows.rejected
+            if len(windows):
+                frames.append(self._frame(windows, features))
+        if not frames:
+            why = "; ".join(sorted({r.reason for r in rejected})) or "the recording is empty"
+            raise DataError(f"{entry.record}: no usable window ({why})")
+        return pd.concat(frames, ignore_index=True), rejected
+
+    def _require(self, present: Mapping[str, ChannelInfo], record: str) -> None:
+        made = {info.name for info in present.values()}
+        for step in self.preparation.steps:
+            needed = getattr(step, "channel", None)
+            if needed is not None and needed not in made and not getattr(step, "optional", False):
+                raise DataError(f"{record}: missing channel '{needed}', which this run needs; it has {', '.join(sorted(made))}")
+            made.add(str(getattr(step, "name", None) or needed))
+
+    def _frame(self, windows: Windows, features: Features) -> pd.DataFrame:
+        import pandas as pd
+
+        table = _table(windows, features)
+        estimates = self.ensemble.predict(table)
+        columns: dict[str, Any] = {
+            "record": np.full(len(windows), windows.record),
+            "onset_s": windows.onset_s,
+            "end_s": windows.onset_s + windows.signal.shape[2] / windows.fs,
+        }
+        for j, name in enumerate(self.targets):
+            half = float(self.half_width[j]) if self.half_width.size else math.nan
+            columns |= {name: estimates[:, j], f"{name}_lower": estimates[:, j] - half, f"{name}_upper": estimates[:, j] + half}
+        columns["sqi"] = table.index["sqi"].to_numpy()
+        return pd.DataFrame(columns)
+
+
+def _table(windows: Windows, features: Features) -> WindowTable:
+    import pandas as pd
+
+    sqi = np.min(windows.sqi, axis=1, initial=1.0, where=windows.sqi > 0)
+    index = pd.DataFrame({"subject": np.full(len(windows), windows.subject), "onset_s": windows.onset_s, "sqi": sqi})
+    return WindowTable(
+        index=index,
+        values=features.values,
+        names=features.names,
+        waveform=features.waveform,
+        waveform_channels=features.waveform_channels,
+        fs=windows.fs,
+        targets=windows.targets,
+        target_names=windows.target_names,
+    )
+
+
+def predict_file(
+    run: Path,
+    recording: Path,
+    out: Path,
+    channels: Mapping[str, tuple[str, ...]] | None = None,
+    demographics: Mapping[str, float] | None = None,
+) -> str:
+    """Estimate on a recording and write the table; return a sentence about it.
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    recording
+        File in any readable format.
+    out
+        ``.csv`` or ``.parquet``.
+    channels
+        Our channel names to those of the file; None: guessed by name.
+    demographics
+        ``age_years sex_male height_cm weight_kg`` as far as they are known.
+
+    Raises
+    ------
+    DataError
+        The recording cannot be read, lacks a channel or has no usable window.
+    """
+    predictor = Predictor.load(run)
+    entry = entry_for(recording, channels=channels)
+    if demographics:
+        entry = replace(entry, demographics={**entry.demographics, **demographics})
+    frame, rejected = predictor.predict(open_source(entry), entry)
+    _write(out, frame)
+    refused = "; ".join(f"{n} × {reason}" for reason, n in _counted(rejected))
+    return f"{out}: {len(frame)} windows of {entry.record}" + (f"; refused {refused}" if refused else "")
+
+
+def _counted(rejected: list[Rejected]) -> list[tuple[str, int]]:
+    reasons = [r.reason for r in rejected]
+    return sorted(((reason, reasons.count(reason)) for reason in set(reasons)), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _write(out: Path, frame: pd.DataFrame) -> None:
+    sink = io.BytesIO()
+    if out.suffix == ".parquet":
+        frame.to_parquet(sink, index=False)
+    else:
+        frame.to_csv(sink, index=False, float_format="%.4f", lineterminator="\n")
+    temporary = out.with_name(f".{out.name}.tmp")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(sink.getvalue())
+        temporary.replace(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,135 @@
+"""A reconstruction of Split 'n' Merge Net from its abstract (Fernando et al., Pattern Recognition 126, 2022, 108551).
+
+The full text, its code and its numbers were not available to us. What the abstract and highlights say: multi-task learning is
+recast as feature separation; a splitting network with multi-head attention makes dynamic masks that select task-specific and
+task-agnostic (shared) features from an embedding; a mutual-information loss keeps the split embeddings distinct; a merging
+network fuses task-specific and shared features into one augmented embedding per task.
+
+Everything else is our choice:
+
+- the encoder (two strided convolutions, two residual blocks), its width, and the number of heads;
+- feature tokens: one token per family of hand-made features and demographics beside the encoded time steps;
+- T + 1 splits, one attention block each; masks over tokens × features; sigmoid with temperature τ as normaliser
+  (softmax over splits, hard sigmoid and noise filling are options);
+- one matrix in place of the attention's output projection followed by the mask projection;
+- the mutual-information term: unbiased HSIC of pooled, projected, standardised splits (`biosig_mtl.training.independence`),
+  all pairs, weight 0.1 with a linear ramp;
+- the merge: cross-attention (query = task split, key and value = shared split) with a feed-forward part; gate, concatenation
+  and none are options;
+- pooling: the mean over tokens, in which time steps and feature tokens have equal say (``pool: mean`` is the plain mean).
+
+Extensions of ours, all off with ``paper_mode``: the linear skip from features to predictions, the private head (each
+task-specific split answers its task alone), the mask-coverage penalty of the trainer. ``ordered`` (DBP < SBP by construction)
+is ours too and off unless asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from biosig_mtl.models.blocks import Answers, Heads, Pool, TokenChoice, Tokens
+from biosig_mtl.models.merging import Merge, make_merge
+from biosig_mtl.models.splitting import MasksAct, Normaliser, SplitChoice, SplitHeads, Splitter
+from biosig_mtl.types import Batch, InputSpec, Output
+
+
+@dataclass(frozen=True)
+class SplitMergeSettings:
+    """Settings of Split 'n' Merge.
+
+    ``width`` is D, the size of a token; ``heads`` belong to every attention block (heads of 16 features are much faster on CPU
+    than smaller ones); ``stride`` is the number of samples per waveform token. ``min_pulse_pressure_mmhg`` is the least
+    SBP − DBP that ``ordered`` predictions can have.
+    """
+
+    width: int = 32
+    heads: int = 2
+    encoder: str = "conv"
+    stride: int = 32
+    use_waveform: bool = True
+    dropout: float = 0.1
+    pool: Pool = "balanced"
+    split_heads: SplitHeads = "per_split"
+    mask_normaliser: Normaliser = "sigmoid"
+    masks_act: MasksAct = "tokens_features"
+    temperature: float = 1.0
+    merge: Merge = "cross_attention"
+    private_head: bool = True
+    linear_skip: bool = True
+    ordered: bool = False
+    min_pulse_pressure_mmhg: float = 5.0
+    paper_mode: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        self.token_choice()
+        if self.heads < 1 or self.width % self.heads:
+            raise ValueError(f"need heads >= 1 that divide width, got {self.heads}, {self.width}")
+        if self.temperature <= 0.0:
+            raise ValueError(f"need temperature > 0, got {self.temperature}")
+        if self.min_pulse_pressure_mmhg < 0.0:
+            raise ValueError(f"need min_pulse_pressure_mmhg >= 0, got {self.min_pulse_pressure_mmhg}")
+
+    def token_choice(self) -> TokenChoice:
+        """Return the part of the settings that makes tokens."""
+        return TokenChoice(self.width, self.encoder, self.stride, self.use_waveform, self.dropout)
+
+
+class SplitMerge(nn.Module):
+    """Embed → split → merge → answer.
+
+    `embed`, `split` and `answer` are public because the split report removes single splits between them.
+    """
+
+    def __init__(self, settings: SplitMergeSettings, spec: InputSpec) -> None:
+        super().__init__()
+        s, tasks = settings, len(spec.targets)
+        self.settings, self.spec = s, spec
+        self.paper_mode = s.paper_mode
+        self.tokens = Tokens(spec, s.token_choice())
+        choice = SplitChoice(s.heads, s.split_heads, s.mask_normaliser, s.masks_act, s.temperature)
+        self.splitter = Splitter(tasks + 1, s.width, choice)
+        self.merger = make_merge(s.merge, tasks, s.width, s.heads, s.dropout)
+        self.heads = Heads(tasks, 2 * s.width if s.merge == "concat" else s.width, s.width, s.dropout)
+        self.private = Heads(tasks, s.width, s.width, s.dropout) if s.private_head and not s.paper_mode else None
+        self.answers = Answers(
+            spec,
+            linear_skip=s.linear_skip and not s.paper_mode,
+            min_pulse_pressure=s.min_pulse_pressure_mmhg if s.ordered else None,
+        )
+
+    @property
+    def uses_waveform(self) -> bool:
+        """Whether batches need their waveform."""
+        return self.tokens.uses_waveform
+
+    def set_target_scale(self, mean: Tensor, scale: Tensor) -> None:
+        """Tell how scaled units relate to mmHg; both (T,)."""
+        self.answers.set_target_scale(mean, scale)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the embedding H (B, N, D)."""
+        tokens: Tensor = self.tokens(batch)
+        return tokens
+
+    def split(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Return masks and splits, both (B, K, N, D)."""
+        masks, splits = self.splitter(embedding)
+        return masks, splits
+
+    def answer(self, masks: Tensor, splits: Tensor, batch: Batch) -> Output:
+        """Merge the splits and answer every task."""
+        augmented, gates = self.merger(splits, self._pool)
+        predictions = self.answers(self.heads(augmented), batch)
+        private = self.private(self._pool(splits[:, 1:])) if self.private is not None else None
+        return Output(predictions, masks=masks, splits=splits, private=private, gates=gates)
+
+    def forward(self, batch: Batch) -> Output:
+        """Return predictions (B, T) in scaled units with masks, splits, private predictions and gates."""
+        masks, splits = self.split(self.embed(batch))
+        return self.answer(masks, splits, batch)
+
+    def _pool(self, x: Tensor) -> Tensor:
+        return self.tokens.pool(x, self.settings.pool)

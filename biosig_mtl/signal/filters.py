@@ -1,0 +1,282 @@
+"""Sampling rate and band: steps that change a channel's samples, never their timing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from biosig_mtl.signal.runs import bridge, find, first_sample, hold, runs, seam_samples
+from biosig_mtl.types import F32, F64, Channel, ChannelInfo, RecipeError, Record
+
+# Taps on either side of the anti-alias filter, in samples of the slower of the two rates.
+HALF_TAPS = 10
+# Ratios such as 50000/24989 (62.4725 Hz to 125 Hz) are kept exact up to here; beyond, the drift stays under 0.1 s a day.
+LARGEST_DENOMINATOR = 200_000
+# A gap this short is bridged by a line before filtering and is a gap again afterwards: it need not cost a second of ringing.
+BRIDGE_S = 0.1
+# Beyond the ends of a run the signal is thought to turn about its last value and to fade with this time constant …
+FADE_S = 0.05
+# … to its mean over so many periods of the low corner.
+MEAN_PERIODS = 1.5
+PAD_PERIODS = 1.0
+SHORTEST_PERIODS = 0.5
+# Ripple of the Chebyshev design: attenuation in dB at its corners.
+STOP_DB = 20.0
+# Long runs are filtered in blocks on a fixed grid of the recording, each with so much context that the start has decayed by so
+# many nepers (e^-20 is a thirtieth of the last place of a float32): a part of a recording then gives bit for bit what the whole
+# gives, which a recursive filter started elsewhere does not.
+BLOCK_S = 32.0
+FORGOTTEN = 20.0
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Bring all channels to one sampling rate by a zero-phase polyphase filter.
+
+    The new grid is anchored at the start of the *recording*, so a part of a recording gives the very samples of the whole.
+    Gaps stay gaps. A channel that already has the rate is returned as it is.
+
+    Parameters
+    ----------
+    fs_hz
+        The rate wanted.
+    optional
+        As in every step; a record without channels is returned as it is in any case.
+
+    Notes
+    -----
+    Kaiser-windowed sinc (beta 5, ten samples of the slower rate on either side), the usual polyphase design (Crochiere &
+    Rabiner 1983). Beyond the edges of a run the nearest sample is held, where the common default thinks of zeros and so bends
+    the ends of a pressure curve.
+    """
+
+    fs_hz: float
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if not 0 < self.fs_hz < np.inf:
+            raise ValueError(f"need fs_hz > 0, got {self.fs_hz}")
+
+    @property
+    def reach_s(self) -> float:
+        """Context on either side in seconds; enough for channels of 4 Hz and more."""
+        return 2 * HALF_TAPS / min(self.fs_hz, 4.0)
+
+    def plan(self, channels: Mapping[str, ChannelInfo]) -> Mapping[str, ChannelInfo]:
+        """Return the channels that will be there."""
+        return {name: replace(info, fs=self.fs_hz) for name, info in channels.items()}
+
+    def __call__(self, record: Record) -> Record:
+        """Return the record with every channel at ``fs_hz``."""
+        moved = {n: c if c.fs == self.fs_hz else _resampled(record, c, self.fs_hz) for n, c in record.channels.items()}
+        return replace(record, channels=moved)
+
+
+@dataclass(frozen=True)
+class Bandpass:
+    """Filter one channel without moving anything in time, and put the result beside it under a name of its own.
+
+    Every run between gaps and seams is filtered by itself, forwards and backwards, in double precision. Runs shorter than half
+    a period of ``low_hz`` become a gap.
+
+    Parameters
+    ----------
+    channel, name
+        What is filtered, and what the result is called. The result keeps the kind and names its source in ``source_name``.
+    low_hz, high_hz
+        Corners: −3 dB a pass for ``butterworth`` (−6 dB in all); 20 dB a pass for ``chebyshev2``, whose corners are the edges
+        of its stop band (the habit of Liang 2018 and of PulseDB).
+    family, order
+        ``order`` poles at each corner.
+    optional
+        Return the record unchanged if it has no such channel.
+
+    Notes
+    -----
+    Ends of a run: odd reflection that fades to the local mean. Measured on pieces of 2.1 s cut from long photoplethysmograms,
+    against the same stretch of the filtered whole: median error 0.08 SD, where odd reflection has 0.36, even 0.14, a constant
+    0.20 and Gustafsson's method 0.77 (0.5–12 Hz); on 8 s 0.04 against 0.18, 0.07, 0.10 and 0.40.
+    """
+
+    channel: str
+    name: str
+    low_hz: float
+    high_hz: float
+    family: Literal["butterworth", "chebyshev2"] = "butterworth"
+    order: int = 2
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if not 0 < self.low_hz < self.high_hz < np.inf:
+            raise ValueError(f"need 0 < low_hz < high_hz < fs/2, got {self.low_hz}, {self.high_hz}")
+        if not 1 <= self.order <= 8:
+            raise ValueError(f"need 1 <= order <= 8, got {self.order}")
+        if self.family not in {"butterworth", "chebyshev2"}:
+            raise ValueError(f"need family butterworth or chebyshev2, got {self.family}")
+
+    @property
+    def reach_s(self) -> float:
+        """Context on either side in seconds, of which one block of the grid and the filter's memory."""
+        fs = 8 * self.high_hz
+        return BLOCK_S + self._design(fs).memory / fs + BRIDGE_S + 1.0
+
+    def plan(self, channels: Mapping[str, ChannelInfo]) -> Mapping[str, ChannelInfo]:
+        """Return the channels that will be there; raise `RecipeError` if the corner does not fit the rate."""
+        source = find(channels, self.channel, "bandpass", optional=self.optional)
+        if source is None:
+            return channels
+        self._check(source)
+        return {**channels, self.name: replace(source, name=self.name)}
+
+    def __call__(self, record: Record) -> Record:
+        """Return the record with the channel ``name`` added."""
+        source = find(record.channels, self.channel, f"{record.name}: bandpass", optional=self.optional)
+        if source is None:
+            return record
+        self._check(source)
+        samples = _filtered(record, source, self._design(source.fs), self.low_hz)
+        return record.with_channel(replace(source, name=self.name, samples=samples, source_name=self.channel))
+
+    def _check(self, source: Channel | ChannelInfo) -> None:
+        if source.fs <= 2 * self.high_hz:
+            need = f"'bandpass' up to {self.high_hz:g} Hz needs more than {2 * self.high_hz:g}"
+            raise RecipeError(
+                f"channel '{self.channel}' has fs={source.fs:g} Hz, {need}; lower high_hz or add a 'resample' step before it"
+            )
+
+    def _design(self, fs: float) -> _Design:
+        return _design(self.family, self.order, self.low_hz, self.high_hz, fs)
+
+
+@dataclass(frozen=True, eq=False)
+class _Design:
+    sos: F64
+    rest: F64  # state after a long constant 1
+    fs: float
+    memory: int  # after how many samples it has forgotten where it began
+
+
+@lru_cache(maxsize=64)
+def _design(family: str, order: int, low_hz: float, high_hz: float, fs: float) -> _Design:
+    from scipy.signal import butter, cheby2, sosfilt_zi
+
+    band = [low_hz, high_hz]
+    if family == "butterworth":
+        sos = butter(order, band, "bandpass", fs=fs, output="sos")
+    else:
+        sos = cheby2(order, STOP_DB, band, "bandpass", fs=fs, output="sos")
+    slowest = max(np.abs(np.roots(section[3:])).max() for section in sos)
+    return _Design(sos, sosfilt_zi(sos), fs, int(np.ceil(-FORGOTTEN / np.log(slowest))))
+
+
+def _filtered(record: Record, source: Channel, design: _Design, low_hz: float) -> F32:
+    x = source.samples.astype(np.float64)
+    gap = ~np.isfinite(x)
+    valid = bridge(x, ~gap, int(BRIDGE_S * source.fs)) if gap.any() else ~gap
+    out = np.full(x.size, np.nan, np.float32)
+    period = source.fs / low_hz
+    for start, stop in zip(*runs(valid, seam_samples(record, source.fs, x.size)), strict=True):
+        if stop - start >= SHORTEST_PERIODS * period:
+            _filter_run(x[start:stop], out[start:stop], first_sample(record, source.fs) + int(start), design, period)
+    out[gap] = np.nan
+    return out
+
+
+def _filter_run(x: F64, out: F32, first: int, design: _Design, period: float) -> None:
+    """Fill ``out`` block by block; ``first`` is the number of ``x[0]`` in the recording."""
+    block, memory = round(BLOCK_S * design.fs), design.memory
+    starts = np.unique(np.concatenate(([0], np.arange(-first % block, x.size, block))))
+    stops = np.append(starts[1:], x.size)
+    inside = (starts >= memory + 1) & (stops + memory + 1 <= x.size) & (stops - starts == block)
+    if inside.any():
+        pieces = np.lib.stride_tricks.sliding_window_view(x, block + 2 * memory)[starts[inside] - memory]
+        filtered = _both_ways(pieces, design)[:, memory : memory + block]
+        out[starts[inside][0] : stops[inside][-1]] = filtered.ravel()
+    for start, stop in zip(starts[~inside].tolist(), stops[~inside].tolist(), strict=True):
+        low, high = max(start - memory, 0), min(stop + memory, x.size)
+        before = _beyond(x, design.fs, period) if low == 0 else x[:0]
+        after = _beyond(x[::-1], design.fs, period)[::-1] if high == x.size else x[:0]
+        longer = np.concatenate((before, x[low:high], after))
+        begin = before.size + start - low
+        out[start:stop] = _both_ways(longer, design)[begin : begin + stop - start]
+
+
+def _both_ways(x: F64, design: _Design) -> F64:
+    from scipy.signal import sosfilt
+
+    def rest(first: F64) -> F64:
+        return design.rest * first if x.ndim == 1 else design.rest[:, None, :] * first[None, :, None]
+
+    forward, _ = sosfilt(design.sos, x, zi=rest(x[..., 0]))
+    back: F64
+    back, _ = sosfilt(design.sos, forward[..., ::-1], zi=rest(forward[..., -1]))
+    return back[..., ::-1]
+
+
+def _beyond(x: F64, fs: float, period: float) -> F64:
+    """Return what is thought to lie before the first sample."""
+    size = int(PAD_PERIODS * period)
+    mean = x[: int(MEAN_PERIODS * period) + 1].mean()
+    reflected = min(size, x.size - 1, int(8 * FADE_S * fs))
+    step = np.arange(1, reflected + 1)
+    pad = np.full(size, mean)
+    pad[:reflected] += (2 * x[0] - x[1 : reflected + 1] - mean) * np.exp(step / (-FADE_S * fs))
+    return pad[::-1]
+
+
+def _resampled(record: Record, source: Channel, fs: float) -> Channel:
+    ratio = (Fraction(str(fs)) / Fraction(str(source.fs))).limit_denominator(LARGEST_DENOMINATOR)
+    up, down = ratio.numerator, ratio.denominator
+    first, size = first_sample(record, source.fs), source.samples.size
+    begin, end = round(record.start_s * fs), -(-(first + size) * up // down)
+    valid = np.isfinite(source.samples)
+    at = np.arange(begin, max(end, begin)) * (down / up) - first
+    if not valid.any() or not at.size:
+        return replace(source, fs=fs, samples=np.full(at.size, np.nan, np.float32))
+    out = np.empty(at.size)
+    inner = seam_samples(record, source.fs, size)
+    edges = [0, *inner.tolist(), size]
+    for start, stop in pairwise(edges):
+        mine = slice(*np.searchsorted(at, [start - 0.5, stop - 0.5]).tolist()) if inner.size else slice(0, at.size)
+        if mine.stop > mine.start:
+            piece = hold(source.samples[start:stop].astype(np.float64), valid[start:stop])
+            out[mine] = _polyphase(piece, up, down, (begin + mine.start) * down - (first + start) * up, mine.stop - mine.start)
+    out[~valid[np.clip(np.rint(at).astype(np.int64), 0, size - 1)]] = np.nan
+    return replace(source, fs=fs, samples=out.astype(np.float32))
+
+
+def _polyphase(x: F64, up: int, down: int, offset: int, count: int) -> F64:
+    """Return ``count`` samples, ``down`` apart, from position ``offset`` on of the signal made ``up`` times denser."""
+    from scipy.signal import upfirdn
+
+    taps = _anti_alias(up, down)
+    half = HALF_TAPS * max(up, down)
+    margin = half // up + 2 + abs(min(offset, 0)) // up
+    tail = max(0, (offset + (count - 1) * down + half) // up + 2 - x.size)
+    longer = np.concatenate((np.full(margin, x[0]), x, np.full(tail, x[-1])))
+    spot = offset + margin * up + half
+    lead = -spot % down
+    dense = upfirdn(np.concatenate((np.zeros(lead), taps)), longer, up, down)
+    begin = (spot + lead) // down
+    picked: F64 = dense[begin : begin + count]
+    return picked
+
+
+@lru_cache(maxsize=16)
+def _anti_alias(up: int, down: int) -> F64:
+    from scipy.signal import firwin
+
+    widest = max(up, down)
+    taps: F64 = np.zeros(-(-(2 * HALF_TAPS * widest + 1) // up) * up)
+    taps[: 2 * HALF_TAPS * widest + 1] = firwin(2 * HALF_TAPS * widest + 1, 1 / widest, window=("kaiser", 5.0))
+    phases = taps.reshape(-1, up)
+    # Every phase sums to one: otherwise a pressure of 80 mmHg gets a ripple of 0.05 mmHg.
+    return np.asarray((phases / phases.sum(axis=0)).ravel())

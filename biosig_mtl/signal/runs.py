@@ -1,0 +1,97 @@
+"""Stretches of a record that may be worked as one: between gaps (NaN) and seams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_mtl.types import F64, I64, Bool, Channel, ChannelInfo, Record, missing_channel
+
+T = TypeVar("T", Channel, ChannelInfo)
+
+
+def find(channels: Mapping[str, T], name: str, where: str, *, optional: bool) -> T | None:
+    """Return a channel, None where an optional one is absent; raise `DataError` for any other absent one."""
+    found = channels.get(name)
+    if found is None and not optional:
+        raise missing_channel(where, name, channels)
+    return found
+
+
+def first_sample(record: Record, fs: float) -> int:
+    """Return the number, counted from the start of the recording, of the first sample of this part."""
+    return round(record.start_s * fs)
+
+
+def seam_samples(record: Record, fs: float, size: int) -> I64:
+    """Return the samples that start a new piece of the recording, sorted, shape (seam,)."""
+    if not record.seams_s.size:
+        return np.empty(0, np.int64)
+    at = np.unique(np.round(np.asarray(record.seams_s, np.float64) * fs).astype(np.int64) - first_sample(record, fs))
+    return at[(at > 0) & (at < size)]
+
+
+def runs(valid: Bool, seams: I64) -> tuple[I64, I64]:
+    """Return start and stop (one past the end) of every stretch of valid samples without a seam inside."""
+    padded = np.zeros(valid.size + 2, np.int8)
+    padded[1:-1] = valid
+    step = np.diff(padded)
+    starts, stops = np.flatnonzero(step == 1), np.flatnonzero(step == -1)
+    if seams.size:
+        inner = seams[valid[seams] & valid[seams - 1]]
+        starts, stops = np.union1d(starts, inner), np.union1d(stops, inner)
+    return starts, stops
+
+
+def long_runs(mask: Bool, shortest: int) -> Bool:
+    """Keep only the true stretches of at least ``shortest`` samples."""
+    starts, stops = runs(mask, np.empty(0, np.int64))
+    keep = stops - starts >= shortest
+    change = np.zeros(mask.size + 1, np.int8)
+    change[starts[keep]] = 1
+    change[stops[keep]] -= 1
+    return np.cumsum(change[:-1], dtype=np.int8).astype(bool)
+
+
+def hold(x: F64, valid: Bool) -> F64:
+    """Fill gaps with the nearest valid sample, so that what comes after sees no jump at their edges."""
+    if valid.all() or not valid.any():
+        return np.where(valid, x, 0.0)
+    at = np.arange(x.size)
+    before = np.maximum.accumulate(np.where(valid, at, -1))
+    after = np.minimum.accumulate(np.where(valid, at, x.size)[::-1])[::-1]
+    nearer = np.where((before < 0) | ((after < x.size) & (after - at < at - before)), after, before)
+    return x[nearer]
+
+
+def bridge(x: F64, valid: Bool, longest: int) -> Bool:
+    """Fill inner gaps of at most ``longest`` samples in ``x`` by straight lines, in place; return what is valid then."""
+    if valid.all() or not valid.any():
+        return valid
+    starts, stops = runs(~valid, np.empty(0, np.int64))
+    short = (stops - starts <= longest) & (starts > 0) & (stops < x.size)
+    filled = valid.copy()
+    change = np.zeros(x.size + 1, np.int8)
+    change[starts[short]] = 1
+    change[stops[short]] -= 1
+    gap = np.cumsum(change[:-1], dtype=np.int8).astype(bool)
+    at = np.flatnonzero(valid)
+    x[gap] = np.interp(np.flatnonzero(gap), at, x[at])
+    filled[gap] = True
+    return filled
+
+
+def span_argmax(x: NDArray[np.floating], start: I64, stop: I64) -> I64:
+    """Return where ``x`` is greatest in every [start, stop); an empty span answers its start."""
+    if not start.size:
+        return np.empty(0, np.int64)
+    width = max(int((stop - start).max()), 1)
+    step = np.arange(width)
+    at = start[:, None] + step
+    values = x[np.clip(at, 0, x.size - 1)]
+    values[step >= (stop - start)[:, None]] = -np.inf
+    best: I64 = start + values.argmax(axis=1)
+    return best

@@ -1,0 +1,191 @@
+"""Model files: safetensors for numbers, JSON for words, no pickle. What is altered is refused.
+
+Each trained network is saved in a folder of its own (`save`); `collect` puts the networks of a run (folds, seeds, ensemble
+members) into one folder with the recipe; `load` reads that folder on any machine. ``model.json`` is written last and holds
+the sha256 of every weight file, so a half-written folder is not a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from biosig_mtl.training.batches import Scaler
+from biosig_mtl.training.prediction import predict
+from biosig_mtl.types import F64, DataError, InputSpec, WindowTable
+
+FORMAT = 1
+MEMBER_FILE, MODEL_FILE = "member.json", "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+FITTED_ROWS = "scaler.fitted_rows"
+SCALES = ("feature_center", "feature_scale", "waveform_center", "waveform_scale", "target_mean", "target_scale")
+
+Make = Callable[[str, Mapping[str, Any], InputSpec], nn.Module]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained network with the scaler of its training part."""
+
+    name: str
+    model: nn.Module
+    scaler: Scaler
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The networks of a run. ``recipe`` re-creates the preprocessing; ``extra`` is what the conductor added."""
+
+    members: tuple[Member, ...]
+    spec: InputSpec
+    recipe: Mapping[str, Any]
+    extra: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    def predict(self, table: WindowTable) -> F64:
+        """Return the mean prediction of all members for every window of a table, (n, T), in the unit of the target."""
+        rows = np.arange(len(table), dtype=np.int64)
+        each = np.stack([predict(m.model, table, rows, m.scaler) for m in self.members])
+        return np.asarray(each.mean(axis=0))
+
+
+def save(folder: Path, name: str, model: nn.Module, scaler: Scaler) -> None:
+    """Save one network of `biosig_mtl.models` under its name in ``MODELS``; weights first, words last."""
+    from safetensors.torch import save_file
+
+    net: Any = model
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    tensors[FITTED_ROWS] = torch.from_numpy(scaler.fitted_rows)
+    part = folder / f"{WEIGHTS_FILE}.part"
+    save_file(tensors, part)
+    part.replace(folder / WEIGHTS_FILE)
+    content = {
+        "format": FORMAT,
+        "model": name,
+        "settings": asdict(net.settings),
+        "spec": asdict(net.spec),
+        "scaler": {key: getattr(scaler, key).tolist() for key in SCALES},
+        "sha256": _sha256(folder / WEIGHTS_FILE),
+    }
+    _write_json(folder / MEMBER_FILE, content)
+
+
+def collect(folder: Path, saved: Mapping[str, Path], recipe: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+    """Put saved networks, by name, into one folder that carries the recipe and the versions of what made them.
+
+    Raises
+    ------
+    DataError
+        A saved network is missing or altered, or the networks were made for different inputs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    members: dict[str, Any] = {}
+    for name, place in saved.items():
+        content = _read_json(place / MEMBER_FILE)
+        weights = _verified(place / WEIGHTS_FILE, content["sha256"])
+        part = folder / f"{name}.safetensors.part"
+        part.write_bytes(weights)
+        part.replace(folder / f"{name}.safetensors")
+        members[name] = content
+    specs = {json.dumps(m.pop("spec"), sort_keys=True) for m in members.values()}
+    if len(specs) != 1:
+        raise DataError(f"{folder}: needs networks made for the same inputs, got {len(specs)} kinds of inputs")
+    content = {"format": FORMAT, "spec": json.loads(specs.pop()), "recipe": recipe, "extra": extra, "versions": _versions()}
+    _write_json(folder / MODEL_FILE, content | {"members": members})
+
+
+def load(folder: Path, make: Make) -> Ensemble:
+    """Load the networks of a run.
+
+    Parameters
+    ----------
+    folder
+        Written by `collect`.
+    make
+        Builds an untrained network from name, settings and inputs: `biosig_mtl.models.rebuild`.
+
+    Raises
+    ------
+    DataError
+        The folder is no model, was written by a newer version, or a file was altered.
+    """
+    content = _read_json(folder / MODEL_FILE)
+    if content.get("format") != FORMAT:
+        raise DataError(f"{folder / MODEL_FILE}: has format {content.get('format')}, this version reads {FORMAT}")
+    spec = _spec(content["spec"])
+    members = tuple(_member(folder, name, told, spec, make) for name, told in content["members"].items())
+    return Ensemble(members, spec, content["recipe"], content["extra"], content["versions"])
+
+
+def _spec(told: Mapping[str, Any]) -> InputSpec:
+    return InputSpec(tuple(told["waveform_channels"]), int(told["samples"]), tuple(told["features"]), tuple(told["targets"]))
+
+
+def _member(folder: Path, name: str, told: Mapping[str, Any], spec: InputSpec, make: Make) -> Member:
+    from safetensors.torch import load as load_tensors
+
+    path = folder / f"{name}.safetensors"
+    tensors: dict[str, Tensor] = load_tensors(_verified(path, told["sha256"]))
+    fitted = tensors.pop(FITTED_ROWS).numpy()
+    with torch.random.fork_rng(devices=[]):
+        model = make(told["model"], told["settings"], spec)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise DataError(f"{path}: does not hold the weights of a {told['model']} with the settings in {MODEL_FILE}") from error
+    model.eval()
+    scales = {key: np.array(told["scaler"][key], dtype=np.float64) for key in SCALES}
+    return Member(name, model, Scaler(**scales, fitted_rows=fitted))
+
+
+def _verified(path: Path, sha256: str) -> bytes:
+    """Return the content of a file whose sum is known; the bytes that were summed are the bytes that are used."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: missing or not readable: copy the whole model folder") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"{path}: was altered after training (its sha256 differs): restore the file or train again")
+    return content
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: missing or not readable: is {path.parent} a model folder?") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not readable as JSON: the model folder is damaged") from error
+    return content
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _versions() -> dict[str, str]:
+    def of(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "not installed"
+
+    packages: Sequence[str] = ("biosig-mtl", "torch", "numpy", "safetensors")
+    return {"python": platform.python_version(), **{package: of(package) for package in packages}}

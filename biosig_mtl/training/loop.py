@@ -1,0 +1,304 @@
+"""The training loop: early stopping on validation subjects, the same numbers for the same seed, resumable after a kill.
+
+Nothing here reads a test window. A run that was killed and started again in the same folder ends with the very bits of one
+that was not: everything that chance or an optimiser remembers is in the training state, written by rename after each epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from biosig_mtl.training.batches import BatchSource, Scaler, check_table, shuffled, subject_weights
+from biosig_mtl.training.independence import IndependenceTerm, ramp
+from biosig_mtl.training.losses import mask_coverage, masked_loss
+from biosig_mtl.training.precision import autocast, bf16_pays
+from biosig_mtl.training.prediction import EVALUATION_BATCH, as_network, device_of, moved, predict, subject_mae
+from biosig_mtl.training.settings import TrainingSettings
+from biosig_mtl.training.state import fingerprint, own_chance, read_state, write_state
+from biosig_mtl.training.tally import Tally
+from biosig_mtl.training.weighting import LossWeights
+from biosig_mtl.types import F64, Batch, DataError, Fold, Output, WindowTable
+
+__all__ = ["FitResult", "TrainingData", "fit", "predict"]
+
+Row = dict[str, float]
+OnEpoch = Callable[[Row], None]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The table, which of its rows train and validate, and the scaler that was fitted on the training rows."""
+
+    table: WindowTable
+    fold: Fold
+    scaler: Scaler
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained network: ``state`` are the weights of ``best_epoch``; ``history`` has one row an epoch; ``warnings`` are
+    sentences about what went wrong without stopping the run.
+    """
+
+    state: dict[str, Tensor]
+    history: tuple[Row, ...]
+    best_epoch: int
+    best_score: float
+    warnings: tuple[str, ...]
+
+
+def fit(
+    model: nn.Module,
+    data: TrainingData,
+    settings: TrainingSettings,
+    seed: int,
+    folder: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> FitResult:
+    """Train a network in place and leave it with its best weights, in evaluation mode.
+
+    Parameters
+    ----------
+    model
+        A network of `biosig_mtl.models`, on the device to train on.
+    data
+        Table, fold and scaler.
+    settings
+        See `TrainingSettings`.
+    seed
+        Of data order, augmentation and dropout. The start of the weights is the caller's: seed torch before building.
+    folder
+        Where the training state lies. If one of the same run is there, training goes on from it.
+    on_epoch
+        Called with each row of the history.
+
+    Raises
+    ------
+    DataError
+        Where the table does not fit the network, the loss stops being finite, or the folder holds another run.
+    """
+    with own_chance(model, seed):
+        run = _Run(model, data, settings, seed)
+        if folder is not None and (state := read_state(folder, run.fingerprint)) is not None:
+            run.load_state_dict(state)
+        while not run.finished:
+            row = run.one_epoch()
+            if folder is not None:
+                write_state(folder, run.fingerprint, run.state_dict())
+            if on_epoch is not None:
+                on_epoch(row)
+    return run.result()
+
+
+class _Run:
+    """What a training run remembers."""
+
+    def __init__(self, model: nn.Module, data: TrainingData, settings: TrainingSettings, seed: int) -> None:
+        check_table(data.table, as_network(model).spec)
+        table, fold, scaler = data.table, data.fold, data.scaler
+        self.model, self.settings, self.scaler = model, settings, scaler
+        self.fingerprint = fingerprint(settings, seed, fold)
+        self.targets = tuple(table.target_names)
+        waveform = as_network(model).uses_waveform
+        self.train = BatchSource(table, fold.train, scaler, waveform=waveform)
+        self.train.weight = torch.from_numpy(subject_weights(table.subject[fold.train], settings.balance_subjects))
+        self.validation = BatchSource(table, fold.validation, scaler, waveform=waveform)
+        self.validation_subject = table.subject[fold.validation]
+        self.validation_targets = scaler.targets(table.targets[fold.validation])
+        self.rng = torch.Generator().manual_seed(seed)
+        as_network(model).set_target_scale(torch.from_numpy(scaler.target_mean), torch.from_numpy(scaler.target_scale))
+        self.weights = LossWeights(settings.weighting, len(self.targets), settings.fixed_weights).to(device_of(model))
+        self.term: IndependenceTerm | None = None
+        self.optimiser = torch.optim.AdamW(_groups(model, self.weights, settings), lr=settings.lr)
+        self.average = {n: p.detach().clone() for n, p in model.named_parameters()} if settings.average else {}
+        self.epoch, self.step = 0, 0
+        self.history: list[Row] = []
+        self.best_epoch, self.best_score = -1, math.inf
+        self.best: dict[str, Tensor] = {}
+        self.bf16 = settings.amp == "bf16"
+        if settings.amp == "auto":
+            self.bf16 = bf16_pays(
+                model, moved(self.train.batch(torch.arange(min(len(self.train), settings.batch_size))), model)
+            )
+
+    @property
+    def finished(self) -> bool:
+        waited = self.epoch - 1 - self.best_epoch
+        stop = bool(self.settings.patience) and len(self.validation) > 0 and waited >= self.settings.patience
+        return self.epoch >= self.settings.epochs or (self.epoch > 0 and stop)
+
+    def one_epoch(self) -> Row:
+        """Train one epoch, validate, remember the best weights."""
+        self.model.train()
+        tally = Tally(len(self.targets))
+        skipped = self.term.skipped if self.term is not None else 0
+        for positions in shuffled(len(self.train), self.settings.batch_size, self.rng):
+            batch = self.settings.augmentation.apply(self.train.batch(positions), self.rng)
+            self._step(moved(batch, self.model), tally)
+        self.weights.end_epoch(tally.losses())
+        row = self._row(tally, skipped)
+        self.epoch += 1
+        self.history.append(row)
+        return row
+
+    def _step(self, batch: Batch, tally: Tally) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.lr * self._rate()
+        with autocast(self.model, on=self.bf16):
+            out: Output = self.model(batch)
+        total = self._loss(out, batch, tally)
+        if not bool(torch.isfinite(total)):
+            raise DataError(
+                f"the loss is not finite in epoch {self.epoch}: lower training.lr, or look for extreme values in the inputs"
+            )
+        self.optimiser.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
+        self.optimiser.step()
+        self.step += 1
+        self._average()
+        tally.add(total, norm, out.splits)
+
+    def _loss(self, out: Output, batch: Batch, tally: Tally) -> Tensor:
+        s = self.settings
+        losses, present = masked_loss(out.predictions.float(), batch.targets, batch.weight, s.loss)
+        tally.add_losses(losses, present)
+        total: Tensor = self.weights(losses, present)
+        if out.private is not None and s.private_head_weight:
+            alone, _ = masked_loss(out.private.float(), batch.targets, batch.weight, s.loss)
+            total = total + s.private_head_weight * alone.sum()
+        if out.masks is not None and s.mask_coverage_weight and not getattr(self.model, "paper_mode", False):
+            total = total + s.mask_coverage_weight * mask_coverage(out.masks.float())
+        share = ramp(self.epoch, s.mi_ramp_epochs)
+        if out.splits is not None and s.penalises_dependence and share > 0:
+            dependence = self._dependence(out.splits)
+            if dependence is not None:
+                tally.dependence.append(float(dependence.detach()))
+                total = total + s.mi_weight * share * dependence
+        return total
+
+    def _dependence(self, splits: Tensor) -> Tensor | None:
+        if self.term is None:
+            self.term = self._make_term(splits.shape[1], splits.shape[3])
+        return self.term(splits)
+
+    def _make_term(self, splits: int, width: int) -> IndependenceTerm:
+        return IndependenceTerm(self.settings.mi, self.settings.mi_pairs, splits, width, device_of(self.model))
+
+    def _rate(self) -> float:
+        total = self.settings.epochs * math.ceil(len(self.train) / self.settings.batch_size)
+        done = (self.step + 1) / total
+        if done < self.settings.warmup:
+            return done / self.settings.warmup
+        return 0.5 + 0.5 * math.cos(math.pi * (done - self.settings.warmup) / (1.0 - self.settings.warmup))
+
+    def _average(self) -> None:
+        # The average starts as the weights themselves and forgets that start, or a short run would keep its random beginning.
+        decay = min(self.settings.average, self.step / (self.step + 10))
+        with torch.no_grad():
+            for name, p in self.model.named_parameters() if self.average else ():
+                self.average[name].lerp_(p, 1.0 - decay)
+
+    def _row(self, tally: Tally, skipped: int) -> Row:
+        scores = self._validate()
+        score = float(np.nanmean(scores)) if np.isfinite(scores).any() else math.nan
+        if not math.isfinite(score) or score < self.best_score:  # without validation the last epoch is kept
+            self.best_epoch, self.best_score = self.epoch, score if math.isfinite(score) else math.inf
+            self.best = {k: v.detach().clone() for k, v in {**self.model.state_dict(), **self.average}.items()}
+        row = {"epoch": float(self.epoch), "lr": self.settings.lr * self._rate(), "loss": tally.mean_total()}
+        row |= {f"loss_{name}": float(x) for name, x in zip(self.targets, tally.losses(), strict=True)}
+        row |= {"validation": score}
+        row |= {f"validation_{name}": float(x) for name, x in zip(self.targets, scores, strict=True)}
+        row |= {
+            "mi": float(np.mean(tally.dependence)) if tally.dependence else math.nan,
+            "mi_weight": self.settings.mi_weight * ramp(self.epoch, self.settings.mi_ramp_epochs),
+            "mi_skipped": float((self.term.skipped if self.term is not None else 0) - skipped),
+            "critic": self.term.critic_log_likelihood if self.term is not None else math.nan,
+            "split_std": tally.split_std,
+            "grad_norm": tally.mean_norm(),
+        }
+        return row
+
+    def _validate(self) -> F64:
+        if len(self.validation) == 0:
+            return np.full(len(self.targets), np.nan)
+        self.model.eval()
+        parts = []
+        with torch.inference_mode():
+            for batch in self.validation.in_order(EVALUATION_BATCH):
+                here = moved(batch, self.model)
+                out: Output = functional_call(self.model, self.average, (here,)) if self.average else self.model(here)
+                parts.append(out.predictions.float().cpu().numpy())
+        return subject_mae(np.concatenate(parts) - self.validation_targets, self.validation_subject)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a resumed run needs to end with the same bits."""
+        device = device_of(self.model)
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "weights": self.weights.state_dict(),
+            "term": self.term.state_dict() if self.term is not None else None,
+            "average": self.average,
+            "best": self.best,
+            "numbers": [self.epoch, self.step, self.best_epoch, self.best_score, self.bf16],
+            "history": self.history,
+            "order": self.rng.get_state(),
+            "chance": torch.get_rng_state(),
+            "device_chance": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where `state_dict` was made."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.weights.load_state_dict(state["weights"])
+        if state["term"] is not None:
+            self.term = self._make_term(state["term"]["splits"], state["term"]["width"])
+            self.term.load_state_dict(state["term"])
+        device = device_of(self.model)
+        self.average = {k: v.to(device) for k, v in state["average"].items()}
+        self.best, self.history = state["best"], state["history"]
+        self.epoch, self.step, self.best_epoch, self.best_score, self.bf16 = state["numbers"]
+        self.rng.set_state(state["order"])
+        torch.set_rng_state(state["chance"])
+        if state["device_chance"] is not None:
+            torch.cuda.set_rng_state(state["device_chance"], device)
+
+    def result(self) -> FitResult:
+        """Put the best weights into the network and say what went wrong."""
+        self.model.load_state_dict(self.best)
+        self.model.eval()
+        return FitResult(self.best, tuple(self.history), self.best_epoch, self.best_score, self._warnings())
+
+    def _warnings(self) -> tuple[str, ...]:
+        told = []
+        if len(self.validation) == 0:
+            told.append("no validation windows: the last epoch was kept")
+        elif self.best_epoch == self.settings.epochs - 1 > 0:
+            told.append(f"the last epoch ({self.best_epoch}) was the best: train longer")
+        for t, name in enumerate(self.targets):
+            if len(self.validation) and not np.isfinite(self.validation_targets[:, t]).any():
+                told.append(f"target '{name}' is unknown in all validation windows and did not steer early stopping")
+        return tuple(told)
+
+
+def _groups(model: nn.Module, weights: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Decay matrices, not biases, norms, embeddings or loss weights."""
+    named = list(model.named_parameters())
+    decayed = [p for name, p in named if name.endswith("weight") and p.ndim > 1]
+    chosen = {id(p) for p in decayed}
+    rest = [p for _, p in named if id(p) not in chosen]
+    return [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": [*rest, *weights.parameters()], "weight_decay": 0.0},
+    ]

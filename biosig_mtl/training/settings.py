@@ -1,0 +1,87 @@
+"""Settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from biosig_mtl.training.batches import Augmentation
+from biosig_mtl.training.independence import Independence, Pairs
+from biosig_mtl.training.losses import Loss
+from biosig_mtl.training.weighting import Weighting
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    epochs, batch_size, lr, weight_decay, warmup, grad_clip
+        AdamW; the rate rises linearly over the share ``warmup`` of all steps and falls to zero along a cosine; gradients are
+        clipped to norm ``grad_clip``.
+    patience
+        Epochs without a better validation score after which training stops; 0 = never stop early.
+    loss
+        Of scaled targets: ``huber`` (δ = 1 standard deviation), ``mae`` or ``mse``.
+    weighting, fixed_weights
+        How the losses of the targets become one, see `LossWeights`.
+    mi, mi_weight, mi_ramp_epochs, mi_pairs
+        The term that keeps splits distinct, its weight λ, the epochs over which λ rises, and the pairs that it sees.
+        λ = 0 is the same as ``mi: none``.
+    private_head_weight
+        Weight of the loss that makes each task-specific split answer its task alone, for networks that have such heads.
+    mask_coverage_weight
+        Weight of the penalty on masks that together let less than everything through; not used in ``paper_mode``.
+    balance_subjects
+        α of the window weights n_windows(subject)^−α.
+    average
+        Decay of a running average of the weights, which is then what is validated and kept; 0 = off.
+    ensemble
+        Number of networks, each with its own start and order, whose predictions are averaged.
+    amp
+        ``bf16`` mixed precision, ``auto`` after a short timing trial (then two machines may differ in the last digits).
+    """
+
+    epochs: int = 60
+    batch_size: int = 64
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    grad_clip: float = 1.0
+    patience: int = 15
+    loss: Loss = "huber"
+    weighting: Weighting = "sum"
+    fixed_weights: tuple[float, ...] = ()
+    mi: Independence = "uhsic"
+    mi_weight: float = 0.1
+    mi_ramp_epochs: int = 10
+    mi_pairs: Pairs = "all"
+    private_head_weight: float = 0.3
+    mask_coverage_weight: float = 0.0
+    balance_subjects: float = 1.0
+    average: float = 0.95
+    ensemble: int = 1
+    amp: Literal["off", "auto", "bf16"] = "off"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        counts = {"epochs": self.epochs, "batch_size": self.batch_size, "ensemble": self.ensemble}
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"need {name} >= 1, got {count}")
+        for name in ("weight_decay", "patience", "mi_weight", "mi_ramp_epochs", "private_head_weight", "mask_coverage_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"need {name} >= 0, got {getattr(self, name)}")
+        if self.lr <= 0 or self.grad_clip <= 0:
+            raise ValueError(f"need lr and grad_clip > 0, got {self.lr}, {self.grad_clip}")
+        if not (0.0 <= self.warmup < 1.0 and 0.0 <= self.average < 1.0):
+            raise ValueError(f"need 0 <= warmup < 1 and 0 <= average < 1, got {self.warmup}, {self.average}")
+        if self.weighting == "fixed" and not self.fixed_weights:
+            raise ValueError("need fixed_weights, one per target, with weighting: fixed")
+
+    @property
+    def penalises_dependence(self) -> bool:
+        """Whether there is a mutual-information term at all."""
+        return self.mi != "none" and self.mi_weight > 0
