@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biosig_mtl import pipeline
+from biosig_mtl import models, pipeline
 from biosig_mtl.data.readers import entry_for, open_source
 from biosig_mtl.recipe import from_dict
 from biosig_mtl.training import checkpoint
@@ -45,7 +45,7 @@ class Predictor:
     @classmethod
     def load(cls, run: Path) -> Predictor:
         """Load from a run folder; raise `DataError` where it is not one, or a model file was altered."""
-        ensemble = checkpoint.load(run / "model")
+        ensemble = checkpoint.load(run / "model", models.rebuild)
         made = pipeline.preparation(from_dict(ensemble.recipe)).unlabelled()
         return cls(made, ensemble, np.asarray(ensemble.extra.get("half_width", []), np.float64))
 
@@ -68,7 +68,8 @@ class Predictor:
         import pandas as pd
 
         self._require(source.channels, entry.record)
-        frames, rejected = [], []
+        frames: list[pd.DataFrame] = []
+        rejected: list[Rejected] = []
         for piece in pipeline.pieces(source, entry):
             _, windows, features = pipeline.work_piece(self.preparation, piece)
             rejected += windows.rejected

@@ -100,7 +100,8 @@ def write_predictions(out: Path, table: WindowTable, predictions: Predictions, h
     rows = predictions.row
     frames = []
     for j, name in enumerate(predictions.target_names):
-        columns = {key: table.index[key].to_numpy()[rows] for key in ("subject", "session", "record", "stimulus", "onset_s")}
+        keys = ("subject", "session", "record", "stimulus", "onset_s")
+        columns: dict[str, Any] = {key: table.index[key].to_numpy()[rows] for key in keys}
         columns |= {
             "fold": predictions.fold,
             "seed": predictions.seed,
@@ -123,7 +124,8 @@ def write_folds(out: Path, table: WindowTable, folds: Sequence[Fold]) -> None:
     frames = []
     for fold in folds:
         for part, rows in fold.parts().items():
-            columns = {key: table.index[key].to_numpy()[rows] for key in ("subject", "record", "onset_s", "window_id")}
+            keys = ("subject", "record", "onset_s", "window_id")
+            columns: dict[str, Any] = {key: table.index[key].to_numpy()[rows] for key in keys}
             columns |= {"row": rows, "part": part, "fold": fold.number, "seed": fold.seed, "leaky": fold.leaky}
             frames.append(pd.DataFrame(columns))
     write(out / "folds.parquet", _parquet(pd.concat(frames, ignore_index=True)))
@@ -138,12 +140,13 @@ def read_folds(out: Path) -> list[Fold]:
         raise DataError(f"{out}: not a finished run folder: folds.parquet is missing")
     frame = pd.read_parquet(path)
     folds = []
-    for (seed, number), group in frame.groupby(["seed", "fold"], sort=True):
+    for _, group in frame.groupby(["seed", "fold"], sort=True):
+        number, seed, leaky = (group[key].iloc[0] for key in ("fold", "seed", "leaky"))
         parts = {name: np.sort(part["row"].to_numpy(np.int64)) for name, part in group.groupby("part")}
         empty = np.empty(0, np.int64)
         names = ("train", "validation", "test", "calibration")
         train, validation, test, calibration = (parts.get(name, empty) for name in names)
-        folds.append(Fold(train, validation, test, calibration, int(number), int(seed), leaky=bool(group["leaky"].iloc[0])))
+        folds.append(Fold(train, validation, test, calibration, int(number), int(seed), leaky=bool(leaky)))
     return folds
 
 

@@ -23,10 +23,8 @@ from biosig_mtl import models
 from biosig_mtl.experiment import folder, tables
 from biosig_mtl.recipe import Recipe, build, choose, from_dict
 from biosig_mtl.splits import inner
-from biosig_mtl.training import checkpoint
-from biosig_mtl.training.batches import Scaler, spec_of
-from biosig_mtl.training.loop import TrainingData, fit, predict
-from biosig_mtl.training.settings import TrainingSettings
+from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoint, fit, predict, spec_of
+from biosig_mtl.training.diagnostics import split_report
 from biosig_mtl.types import F64, I64, DataError, Fold, InputSpec
 
 MODEL, CONTROL = "model", "control"
@@ -69,6 +67,7 @@ class Result:
     fitted_rows: I64
     history: list[dict[str, float]]
     warnings: tuple[str, ...]
+    split_report: Mapping[str, Any]
 
 
 def settings(recipe: Recipe) -> tuple[str, object, TrainingSettings]:
@@ -133,8 +132,10 @@ def work(job: Job) -> None:
         "history": folder.finite(list(found.history)),
         "warnings": list(found.warnings),
     }
+    if job.variant == MODEL and job.member == 0:
+        content["split_report"] = folder.finite(split_report(model, table, fold.test, scaler, found.history))
     if job.variant == MODEL:
-        checkpoint.save(job.place / "model", model, scaler, spec)
+        checkpoint.save(job.place / "model", name, model, scaler)
     (job.place / "state.pt").unlink(missing_ok=True)
     folder.write(job.place / "result.json", json.dumps(content))
 
@@ -162,4 +163,5 @@ def result(job: Job) -> Result:
         fitted_rows=np.array(content["fitted_rows"], np.int64),
         history=content["history"],
         warnings=tuple(content["warnings"]),
+        split_report=content.get("split_report", {}),
     )

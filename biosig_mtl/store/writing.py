@@ -113,6 +113,7 @@ def finish(folder: Path, count: int, rejected: Iterable[Rejected] = ()) -> dict[
     worked = {r for s in sidecars for r in s["records"]}
     silent = worked - set(used) - {r for r, _, _ in refused}
     refused += [(r, None, "shorter than one window") for r in sorted(silent)]
+    refused = list(dict.fromkeys(refused))  # every piece of a long record says again why the whole of it cannot be used
     commit(folder / "rejected.csv", rejected_csv(refused).encode())
     records = worked | {r for r, _, _ in refused}
     windows = len(index)

@@ -80,7 +80,7 @@ def faults(record: Record, name: str, grid: Grid, limits: Limits) -> list[tuple[
     known = np.isfinite(channel.samples)
     if not known.any():
         return [(np.ones(grid.first.size, bool), f"missing channel: {name} holds no samples")]
-    complete = grid.cut(known).all(axis=1)
+    complete = np.asarray(grid.cut(known).all(axis=1), bool)
     track = _track(record, name)
     if track is None:
         return [(~complete, f"missing samples (NaN) in {name}")]

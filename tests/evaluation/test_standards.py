@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq  # type: ignore[import-untyped]
-from scipy.stats import norm  # type: ignore[import-untyped]
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from biosig_mtl.evaluation import standards
 
@@ -81,11 +81,16 @@ def test_an_invasive_reference_has_no_second_criterion_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("shares", "grade", "verdict"),
     [
-        ((0.60, 0.85, 0.95), "A", "within limits"), ((0.59, 0.85, 0.95), "B", "within limits"), ((0.60, 0.85, 0.94), "B", "within limits"),
-        ((0.90, 0.90, 0.89), "C", "outside limits"), ((0.40, 0.65, 0.85), "C", "outside limits"), ((0.9, 0.9, 0.8), "D", "outside limits"),
-        ((17 / 20 - 0.25, 17 / 20, 19 / 20), "A", "within limits"), ((float("nan"),) * 3, "D", "outside limits"),
+        ((0.60, 0.85, 0.95), "A", "within limits"),
+        ((0.59, 0.85, 0.95), "B", "within limits"),
+        ((0.60, 0.85, 0.94), "B", "within limits"),
+        ((0.90, 0.90, 0.89), "C", "outside limits"),
+        ((0.40, 0.65, 0.85), "C", "outside limits"),
+        ((0.90, 0.90, 0.80), "D", "outside limits"),
+        ((17 / 20 - 0.25, 17 / 20, 19 / 20), "A", "within limits"),
+        ((float("nan"),) * 3, "D", "outside limits"),
     ],
-)  # fmt: skip
+)
 def test_bhs_grades_by_the_worst_column(shares: tuple[float, float, float], grade: str, verdict: str) -> None:
     got = standards.bhs(numbers(cp5=shares[0], cp10=shares[1], cp15=shares[2]))
     assert (got["grade"], got["verdict"]) == (grade, verdict)

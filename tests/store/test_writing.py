@@ -269,6 +269,16 @@ def test_nothing_rejected_is_a_header(tmp_path: Path, lot: Make) -> None:
     assert store.read_rejected(tmp_path) == []
 
 
+def test_what_every_piece_of_a_record_says_is_said_once(tmp_path: Path) -> None:
+    store.write_plan(tmp_path, PLAN)
+    same = Rejected("long", math.nan, "missing channel 'ppg'")
+    for i in range(3):
+        store.write_lot(tmp_path, i, Lot((), (), ("long",), (same, Rejected("long", float(i), "flat ppg"))), DATASET)
+    summary = store.finish(tmp_path, 3)
+    assert summary["windows_rejected"] == 3
+    assert [row[1] for row in store.read_rejected(tmp_path)] == ["", "0.0", "1.0", "2.0"]
+
+
 def test_commas_quotes_and_line_ends_survive_in_rejected_csv() -> None:
     rows = [("a,b", 1.5, 'it "is", so'), ("c\nd", None, "é"), ("e", 0.0, "")]
     back = list(csv.reader(store.rejected_csv(rows).splitlines(keepends=True)))

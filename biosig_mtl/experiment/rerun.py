@@ -1,0 +1,52 @@
+"""The audit of a finished run, once more, from what it left on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from biosig_mtl import models, store
+from biosig_mtl import recipe as recipes
+from biosig_mtl.evaluation import audit
+from biosig_mtl.experiment import folder, tables
+from biosig_mtl.experiment.running import audit_level, evidence_of, subject_level
+from biosig_mtl.tasks import TASKS
+from biosig_mtl.training import checkpoint
+from biosig_mtl.types import Check, DataError
+
+
+def audit_again(out: Path, stores: Path) -> tuple[Check, ...]:
+    """Check a finished run once more: its model files by digest and, where its stores are found, folds and windows.
+
+    Raises
+    ------
+    DataError
+        Not a run folder, or an altered model file.
+    """
+    recipe_path, scores_path = out / "recipe.yaml", out / "scores.json"
+    if not recipe_path.is_file() or not scores_path.is_file():
+        raise DataError(f"{out}: not a finished run folder: recipe.yaml or scores.json is missing")
+    recipe = recipes.load(recipe_path)
+    ensemble = checkpoint.load(out / "model", models.rebuild)
+    checks = [Check("model_files", passed=True, detail=f"{len(ensemble.members)} networks are as they were written")]
+    kept = [Check(**c) for c in json.loads(scores_path.read_text(encoding="utf-8"))["audit"]["checks"]]
+    names = json.loads((out / "environment.json").read_text(encoding="utf-8"))["stores"]
+    places = [stores / name for name in names]
+    if not all(store.is_finished(place) for place in places):
+        note = f"the run's stores ({', '.join(names)}) are not in {stores}: the checks below are those of the run"
+        return (*checks, Check("stores", passed=True, detail=note), *kept)
+    table = tables.read(places)
+    evidence = evidence_of(recipe, table, folder.read_folds(out), None, places)
+    task = TASKS[recipe.task]
+    level = subject_level(recipe, table)
+    redone = audit.Evidence(
+        task=task,
+        subject_level=audit_level(level),
+        allow_record_level=recipe.data.allow_record_level,
+        **evidence,
+    )
+    again = {"split_scheme", "subject_overlap", "subject_level", "equal_windows", "near_equal_windows", "barred_inputs"}
+    fresh = {c.name: c for c in audit.run(redone, np.random.default_rng(0)) if c.name in again}
+    return (*checks, *(fresh.get(c.name, c) for c in kept))

@@ -1,0 +1,254 @@
+"""The audit: an honest run passes, and each planted fault fails its own check."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from biosig_mtl.evaluation import audit, duplicates
+from biosig_mtl.evaluation.audit import Control, Evidence, Fitted, Inputs
+from biosig_mtl.tasks import BLOOD_PRESSURE
+from biosig_mtl.types import Check, Fold, Predictions
+from biosig_mtl.windows.identity import fingerprints
+
+SUBJECTS, EACH, FOLDS = 12, 6, 3
+N = SUBJECTS * EACH
+SUBJECT = np.repeat([f"s{i:02d}" for i in range(SUBJECTS)], EACH)
+WAVEFORM = np.cumsum(np.random.default_rng(0).normal(size=(N, 2, 400)), axis=2).astype(np.float32)
+
+
+def folds(seed: int = 0) -> tuple[Fold, ...]:
+    order = np.random.default_rng(seed).permutation(SUBJECTS)
+    group = np.repeat(np.argsort(order) % FOLDS, EACH)
+    rows = [np.nonzero(group == i)[0] for i in range(FOLDS)]
+    return tuple(Fold(rows[(i + 2) % 3], rows[(i + 1) % 3], rows[i], number=i, seed=seed) for i in range(FOLDS))
+
+
+def predict(given: tuple[Fold, ...], seeds: tuple[int, ...] = ()) -> Predictions:
+    parts = [(fold.test, fold.number, s) for fold in given for s in seeds or (fold.seed,)]
+    row = np.concatenate([rows for rows, _, _ in parts])
+    return Predictions(
+        row=row,
+        fold=np.concatenate([np.full(rows.size, number) for rows, number, _ in parts]),
+        seed=np.concatenate([np.full(rows.size, seed) for rows, _, seed in parts]),
+        subject=SUBJECT[row], onset_s=row * 8.0, y_true=np.ones((row.size, 2)), y_pred=np.ones((row.size, 2)),
+        target_names=("sbp", "dbp"),
+    )  # fmt: skip
+
+
+def honest(**words: Any) -> Evidence:
+    given = words.pop("folds", folds())
+    content: dict[str, Any] = {
+        "window_id": np.array([f"w{i}" for i in range(N)]), "fingerprints": fingerprints(WAVEFORM[:, 0]), "waveform": WAVEFORM,
+        "inputs": Inputs(("pulse.rise_s", "hr.mean_bpm", "person.age"), ("ppg_8hz", "ecg_40hz"), ("ppg", "ecg"), ("sbp_sd",)),
+        "fitted": tuple(Fitted("scaler", f.train, f.number, f.seed) for f in given), "predictions": predict(given),
+        "negative_control": {"sbp": Control(1.0, (0.97, 1.03)), "dbp": Control(0.99, (0.96, 1.02))},
+        "mase": {"sbp": 0.9, "dbp": 0.95}, "floor": {"sbp": 0.6, "dbp": 0.6},
+    }  # fmt: skip
+    return Evidence(BLOOD_PRESSURE, given, SUBJECT, **{**content, **words})
+
+
+def failed(evidence: Evidence) -> dict[str, str]:
+    return {check.name: check.detail for check in audit.run(evidence, np.random.default_rng(0)) if not check.passed}
+
+
+def test_an_honest_run_passes_every_check() -> None:
+    checks = audit.run(honest(), np.random.default_rng(0))
+    assert all(isinstance(check, Check) and check.passed for check in checks), [c for c in checks if not c.passed]
+    assert [check.name for check in checks] == [
+        "split_scheme", "subject_overlap", "subject_level", "equal_windows", "near_equal_windows", "near_equal_waveforms",
+        "fitted_outside_training", "barred_inputs", "predictions_complete", "negative_control", "too_good",
+    ]  # fmt: skip
+    assert all("\n" not in check.detail for check in checks)
+
+
+def test_several_splits_pass_too() -> None:
+    assert failed(honest(folds=folds(0) + folds(1))) == {}
+
+
+def test_what_was_not_handed_over_is_not_passed() -> None:
+    bare = Evidence(BLOOD_PRESSURE, folds(), SUBJECT)
+    assert set(failed(bare)) == {
+        "equal_windows", "near_equal_windows", "near_equal_waveforms", "fitted_outside_training", "barred_inputs",
+        "predictions_complete",
+    }  # fmt: skip
+    assert "negative_control" not in {check.name for check in audit.run(bare, np.random.default_rng(0))}
+
+
+def test_a_random_split_is_a_labelled_leak() -> None:
+    group = np.arange(N) % FOLDS
+    rows = [np.nonzero(group == i)[0] for i in range(FOLDS)]
+    leaky = tuple(Fold(rows[(i + 2) % 3], rows[(i + 1) % 3], rows[i], number=i, leaky=True) for i in range(FOLDS))
+    found = failed(honest(folds=leaky))
+    assert found["split_scheme"] == (
+        "random-window split: windows of 12 of 12 subjects are in both train and test — a labelled leak demonstration"
+    )
+    assert found["subject_overlap"].startswith("12 of 12 subjects in two parts of one of 3 folds (first: s00, s01, s02 …)")
+
+
+@pytest.mark.parametrize(("source", "into"), [("test", "train"), ("test", "validation"), ("validation", "train")])
+def test_a_subject_in_two_parts_is_named(source: str, into: str) -> None:
+    first, *rest = folds()
+    moved = first.parts()[source][:1]
+    parts = {**first.parts(), source: first.parts()[source][1:], into: np.append(first.parts()[into], moved)}
+    bad = Fold(parts["train"], parts["validation"], parts["test"])
+    detail = failed(honest(folds=(bad, *rest)))["subject_overlap"]
+    assert detail.startswith("1 of 12 subjects")
+    assert SUBJECT[moved[0]] in detail
+
+
+def test_calibration_may_share_subjects_with_test_but_no_windows() -> None:
+    first, *rest = folds()
+    early, late = first.test[::EACH], np.setdiff1d(first.test, first.test[::EACH])
+    good = (replace(first, calibration=early, test=late), *rest)
+    assert failed(honest(folds=good)) == {}
+    bad = (replace(first, calibration=early), *rest)
+    assert "windows twice in a fold" in failed(honest(folds=bad))["subject_overlap"]
+    worse = (replace(first, calibration=first.train[:1]), *rest)
+    assert "subject_overlap" in failed(honest(folds=worse))
+
+
+def test_records_instead_of_persons_need_the_recipes_word() -> None:
+    assert "set data.allow_record_level" in failed(honest(subject_level="record"))["subject_level"]
+    assert "unknown" in failed(honest(subject_level="unknown"))["subject_level"]
+    accepted = honest(subject_level="record", allow_record_level=True)
+    assert "stamped" in audit.subject_level(accepted).detail
+    assert failed(accepted) == {}
+
+
+def test_an_equal_window_in_another_part_is_found() -> None:
+    ids = np.array([f"w{i}" for i in range(N)])
+    same_subject = ids.copy()
+    same_subject[1] = same_subject[0]
+    assert failed(honest(window_id=same_subject)) == {}
+    ids[-1] = ids[0]
+    assert failed(honest(window_id=ids))["equal_windows"].startswith("2 windows have an identical copy")
+
+
+def test_a_shifted_copy_is_found_by_its_fingerprints() -> None:
+    raw = WAVEFORM[:, 0].copy()
+    raw[-1, 60:] = raw[0, :-60]
+    found = failed(honest(fingerprints=fingerprints(raw)))
+    assert set(found) == {"near_equal_windows"}
+    assert found["near_equal_windows"].startswith(f"2 of {N} windows share waveform")
+    assert "s00, s11" in found["near_equal_windows"]
+
+
+def test_a_test_pattern_of_the_device_is_no_leak_and_is_told() -> None:
+    raw = WAVEFORM[:, 0].copy()
+    raw[::EACH, 100:300] = np.cumsum(np.random.default_rng(9).normal(size=200)).astype(np.float32)
+    check = audit.near_equal_windows(honest(fingerprints=fingerprints(raw)))
+    assert check.passed
+    assert "12 hold a pattern of three or more subjects" in check.detail
+
+
+def test_windows_without_fingerprint_are_told() -> None:
+    marks = fingerprints(WAVEFORM[:, 0])
+    marks[:5] = 0
+    assert audit.near_equal_windows(honest(fingerprints=marks)).detail.endswith("5 have no fingerprint")
+
+
+def test_a_rescaled_copy_is_found_by_correlation() -> None:
+    wave = WAVEFORM.copy()
+    wave[-1, 0] = 3 * wave[0, 0] - 5
+    found = failed(honest(waveform=wave))
+    assert found["near_equal_waveforms"].startswith(
+        "1 pairs in two parts of a fold correlate ≥ 0.999 (compared: all 72 windows)"
+    )
+
+
+def test_a_sample_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "LIMIT", 20)
+    assert "a random 20 of 72 windows" in audit.near_equal_waveforms(honest(), np.random.default_rng(0)).detail
+
+
+def test_fitting_on_a_test_window_is_found() -> None:
+    first = folds()[0]
+    bad = Fitted("label mean", np.append(first.train, first.test[0]), 0)
+    assert "label mean saw 1 windows outside train of fold 0" in failed(honest(fitted=(bad,)))["fitted_outside_training"]
+    late = Fitted("early stopping", np.append(first.train, first.validation), 0, parts=("train", "validation"))
+    check = audit.fitted_outside_training(honest(fitted=(late,)))
+    assert check.passed
+    assert "(early stopping: and validation)" in check.detail
+    assert "no fold 9" in failed(honest(fitted=(Fitted("scaler", first.train, 9),)))["fitted_outside_training"]
+    with pytest.raises(ValueError, match="train and validation, got test"):
+        Fitted("scaler", first.test, 0, parts=("test",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "abp.rise_s", "pulse.abp_ratio", "sbp", "x.map", "fact.lag", "pat.lag_samples", "ppg_abp_corr", "label_sd",
+        "dbp_median", "sbp_sd", "q.n_beats",
+    ],
+)  # fmt: skip
+def test_what_comes_from_the_reference_is_barred(name: str) -> None:
+    inputs = Inputs(("pulse.rise_s", name), ("ppg_8hz",), ("ppg",), ("sbp_sd", "q.n_beats"))
+    assert f"1 of 2 features and 1 channels come from the reference: {name}" in failed(honest(inputs=inputs))["barred_inputs"]
+
+
+def test_reference_channels_are_barred_by_name_and_by_kind() -> None:
+    inputs = Inputs(("pulse.map_like",), ("ppg_8hz", "abp_8hz", "art"), ("ppg", "abp"))
+    assert failed(honest(inputs=inputs))["barred_inputs"].endswith("abp_8hz, kind abp")
+
+
+@pytest.mark.parametrize(
+    ("mase", "ci95", "passed"),
+    [
+        (1.0, (0.9, 1.1), True),
+        (0.95, (0.93, 0.97), True),
+        (0.94, (0.80, 1.08), True),
+        (0.94, (0.90, 0.98), False),
+        (0.5, (0.4, 0.6), False),
+        (0.94, (float("nan"), float("nan")), False),
+        (float("nan"), (0.9, 1.1), False),
+    ],
+)
+def test_the_negative_control_fails_on_a_clear_gain_only(mase: float, ci95: tuple[float, float], *, passed: bool) -> None:
+    control = {"sbp": Control(mase, ci95), "dbp": Control(1.0, (0.9, 1.1))}
+    check = audit.negative_control(honest(negative_control=control))
+    assert check.passed is passed
+    assert ("leak into sbp" in check.detail) is not passed
+
+
+def test_the_negative_control_must_speak_of_every_target() -> None:
+    assert "not run for dbp" in failed(honest(negative_control={"sbp": Control(1.0, (0.9, 1.1))}))["negative_control"]
+
+
+def test_too_good_warns_and_never_fails() -> None:
+    check = audit.too_good(honest(mase={"sbp": 0.3, "dbp": 0.9}))
+    assert check.passed
+    assert check.detail.startswith("warning: sbp MASE 0.30 (floor 0.60)")
+    assert "no floor is known" in audit.too_good(honest(floor={})).detail
+
+
+def test_every_test_window_is_predicted_once() -> None:
+    good = predict(folds())
+
+    def told(**words: Any) -> str:
+        return failed(honest(predictions=replace(good, **words)))["predictions_complete"]
+
+    fields = ("row", "fold", "seed", "subject", "onset_s", "y_true", "y_pred")
+    short = {name: getattr(good, name)[1:] for name in fields}
+    assert "1 missing, 0 of windows outside their test part, 0 double" in told(**short)
+    twice = {name: np.concatenate([getattr(good, name), getattr(good, name)[:2]]) for name in fields}
+    assert "0 missing, 0 of windows outside their test part, 2 double" in told(**twice)
+    moved = good.fold.copy()
+    moved[0] = 1 - moved[0] if moved[0] < 2 else 0
+    assert "1 missing, 1 of windows outside" in told(fold=moved)
+    silent = good.y_pred.copy()
+    silent[3, 1] = np.nan
+    assert "1 not finite" in told(y_pred=silent)
+
+
+def test_training_seeds_must_each_predict_every_fold() -> None:
+    given = folds()
+    assert failed(honest(predictions=predict(given, (5, 6)))) == {}
+    parts = predict(given, (5, 6))
+    keep = ~((parts.seed == 6) & (parts.fold == 2))
+    fields = ("row", "fold", "seed", "subject", "onset_s", "y_true", "y_pred")
+    lost = replace(parts, **{name: getattr(parts, name)[keep] for name in fields})
+    assert f"{given[2].test.size} missing" in failed(honest(predictions=lost))["predictions_complete"]
