@@ -142,6 +142,7 @@ def _page(run: Run) -> str:
         protocol=sections.PROTOCOLS.get(str(scored["protocol"]), ""),
         demographics=scored.get("demographics") or (run.dataset or {}).get("demographics"),
         ablation=_table(scored.get("ablation")),
+        against_target=_table(scored.get("against_target_median")),
         control=_table(scored.get("negative_control")),
     )
 

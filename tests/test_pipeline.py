@@ -431,3 +431,19 @@ def test_a_store_is_not_reused_when_what_is_known_of_the_subjects_changes(recipe
     row[index[0].split(",").index("age_years")] = "99"
     (root / "records.csv").write_text("\n".join([index[0], ",".join(row), *index[2:]]) + "\n")
     assert pipeline.prepare(few, root, tmp_path / "s") != first
+
+
+def test_a_finished_store_is_found_again(recipe: Recipe, prepared: Path, tmp_path: Path) -> None:
+    assert pipeline.find_store(recipe, prepared.parent, "simulated_bp") == prepared
+    with pytest.raises(DataError, match="holds no finished store of simulated_bp for this recipe"):
+        pipeline.find_store(step(recipe, 1, low_hz=0.6), prepared.parent, "simulated_bp")
+    (shutil.copytree(prepared, tmp_path / "s" / prepared.name) / "store.json").unlink()
+    with pytest.raises(DataError, match="run `biosig-mtl prepare`"):
+        pipeline.find_store(recipe, tmp_path / "s", "simulated_bp")
+
+
+@pytest.mark.xfail(reason="the plan does not know limit, exclude and channels", strict=False)
+def test_a_store_of_a_part_of_the_records_is_not_taken_for_the_whole(recipe: Recipe, cohort: Path, tmp_path: Path) -> None:
+    parts = [replace(recipe, data=replace(recipe.data, limit=n)) for n in (1, 2, 3, None)]
+    made = [pipeline.prepare(part, cohort, tmp_path) for part in parts]
+    assert [pipeline.find_store(part, tmp_path, "simulated_bp") for part in parts] == made

@@ -206,7 +206,7 @@ def test_a_wrong_override_is_one_line(written: Path, override: str) -> None:
         b"a: !!bool abc",
         b"a: !!timestamp abc",
         b"&a {name: *a}",
-        b"[" * 5000,
+        b"[" * 1100,
         b"1: 2",
         b"name: &x {a: 1}\n<<: 3",
     ],

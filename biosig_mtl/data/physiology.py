@@ -64,8 +64,9 @@ def person(rng: Generator, *, older: bool = False) -> Person:
     sbp = float(np.clip(sbp, 85, 190))
     dbp = 70 + 0.3 * (sbp - 125) - 0.12 * (age - 55) + rng.normal(0, 9.7)
     dbp = float(np.clip(dbp, 42, min(115, sbp - 28)))
-    # Stiffness follows age only in part: this is the offset that makes other people hard.
-    pwv = (5.2 + 0.055 * (age - 20)) * np.exp(rng.normal(0, 0.11))
+    # Stiff arteries make a wide pulse pressure. Stiffness follows age and pressure only in part: what is left is the offset that
+    # makes other people hard.
+    pwv = (5.2 + 0.055 * (age - 20)) * np.exp(0.005 * (sbp - dbp - 55) + rng.normal(0, 0.07))
     return Person(
         age_years=round(age),
         sex_male=male,
@@ -79,9 +80,9 @@ def person(rng: Generator, *, older: bool = False) -> Person:
         ectopic_share=float(rng.random() < 0.15) * rng.uniform(0.005, 0.03),
         pwv_m_s=float(pwv),
         gamma_per_mmhg=0.017 * float(np.exp(rng.normal(0, 0.2))),
-        pep_s=float(np.clip(rng.normal(0.095, 0.015), 0.055, 0.14)),
-        finger_delay_s=float(np.clip(rng.normal(0.045, 0.012), 0.015, 0.09)),
-        rise_s=float(np.clip(rng.normal(0.135 + 0.0005 * (age - 50), 0.014), 0.09, 0.19)),
+        pep_s=float(np.clip(rng.normal(0.095, 0.010), 0.055, 0.14)),
+        finger_delay_s=float(np.clip(rng.normal(0.045, 0.008), 0.015, 0.09)),
+        rise_s=float(np.clip(rng.normal(0.135 + 0.0005 * (age - 50), 0.010), 0.09, 0.19)),
         echo_gain=float(np.clip(rng.normal(0.38, 0.09), 0.15, 0.6)),
         tail_s=float(np.clip(rng.normal(0.42, 0.08), 0.25, 0.65)),
         perfusion=0.75 * float(np.exp(rng.normal(0, 0.5))),

@@ -87,7 +87,7 @@ def run(
     }
     checks = audit.run(audit.Evidence(task=task, **evidence), rng)
     told = _told(protocol, table, stores, level, facts)
-    extras = _extras(graded, half, results, rng)
+    extras = _extras(graded, half, rng) | {"warnings": _warnings(results, tables.linked(stores))}
     described = scores.Protocol(
         dataset=recipe.data.dataset if not recipe.data.test_dataset else f"{recipe.data.dataset} → {recipe.data.test_dataset}",
         protocol=protocol.scheme,
@@ -171,7 +171,7 @@ def evidence_of(
         "folds": tuple(folds),
         "subject": table.subject,
         "window_id": table.index["window_id"].to_numpy(dtype=str),
-        "fingerprints": tables.read_fingerprints(stores),
+        "fingerprints": tables.read_fingerprints(stores)[table.index["store_row"].to_numpy()],
         "waveform": table.waveform if table.waveform.shape[1] else None,
         "inputs": audit.Inputs(
             features=table.names, channels=table.waveform_channels if uses_waveform else (), facts=tuple(map(str, facts))
@@ -206,27 +206,36 @@ def _told(
     }
 
 
-def _extras(graded: Graded, half: np.ndarray[Any, Any], results: Sequence[Result], rng: np.random.Generator) -> dict[str, Any]:
-    """Return further keys of the scores: intervals, negative control, ablations, warnings of the networks."""
+def _extras(graded: Graded, half: np.ndarray[Any, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Return further keys of the scores: intervals, negative control, ablations."""
     median = _median(graded)
     extras: dict[str, Any] = {
         "intervals": grading.interval_facts(graded.model, half),
-        "warnings": sorted({w for r in results if r.job.variant == MODEL for w in r.warnings}),
     }
     if control := _control(graded, rng):
         extras["negative_control"] = {name: {"mase": c.mase, "mase_ci95": list(c.ci95)} for name, c in control.items()}
     ablations = {name: p for name, p in graded.variants.items() if name != CONTROL}
     if ablations:
-        extras["ablation"] = {
-            name: {target: _ablation(graded.model, without, median, target, rng) for target in without.target_names}
+        extras["ablation"] = [
+            {"variant": name, "target": target, **_ablation(graded.model, without, median, target, rng)}
             for name, without in ablations.items()
-        }
+            for target in without.target_names
+        ]
     target = graded.baselines.get(grading.TARGET_MEDIAN)
     if isinstance(target, Predictions):
         names = graded.model.target_names
         found = {name: scores.mase(graded.model, target, name, rng) for name in names}
         extras["against_target_median"] = {name: {"mase": m, "mase_ci95": list(ci)} for name, (m, ci) in found.items()}
     return extras
+
+
+def _warnings(results: Sequence[Result], linked: Sequence[tuple[str, str]]) -> list[str]:
+    """Return what a reader of the scores should know: merged ids, and what went wrong in training."""
+    told = sorted({w for r in results if r.job.variant == MODEL for w in r.warnings})
+    if linked:
+        pairs = ", ".join(f"{a} = {b}" for a, b in linked)
+        told.insert(0, f"{len(linked)} pairs of ids share waveform; each pair counts as one subject, or is left out: {pairs}")
+    return told
 
 
 def _ablation(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl import store
+from biosig_mtl.evaluation.duplicates import linked_subjects
 from biosig_mtl.types import F32, DataError, Fold, WindowTable
 
 if TYPE_CHECKING:
@@ -18,15 +19,61 @@ if TYPE_CHECKING:
 
 
 def read(folders: Sequence[Path]) -> WindowTable:
-    """Read one store, or join the two of a transfer: the second is the test side (``transfer_test`` in the index)."""
+    """Read one store, or join the two of a transfer: the second is the test side (``transfer_test`` in the index).
+
+    Ids that share waveform are one person under two names (see `linked`): they become one subject, named after the first. In a
+    transfer such a person of the source is left out, for the target has them too.
+    """
+    table = _as_stored(folders)
+    pairs = _links(table, folders)
+    if not pairs:
+        return table
+    if len(folders) == 1:
+        return replace(table, index=table.index.assign(subject=_merged(table.subject, pairs)))
+    is_test = table.index["transfer_test"].to_numpy(dtype=bool)
+    shared = {name for pair in pairs for name in pair}
+    return _rows(table, np.flatnonzero(is_test | ~np.isin(table.subject, sorted(shared))))
+
+
+def linked(folders: Sequence[Path]) -> list[tuple[str, str]]:
+    """Return pairs of ids that share stretches of waveform, across the two sides only where there are two."""
+    return _links(_as_stored(folders), folders)
+
+
+def _as_stored(folders: Sequence[Path]) -> WindowTable:
     tables = [store.read(folder) for folder in folders]
-    if len(tables) == 1:
-        return tables[0]
-    return _join(tables[0], tables[1])
+    table = tables[0] if len(tables) == 1 else _join(tables[0], tables[1])
+    return replace(table, index=table.index.assign(store_row=np.arange(len(table))))
+
+
+def _links(table: WindowTable, folders: Sequence[Path]) -> list[tuple[str, str]]:
+    pairs = linked_subjects(read_fingerprints(folders), table.subject)
+    if "transfer_test" not in table.index:
+        return pairs
+    target = set(table.subject[table.index["transfer_test"].to_numpy(dtype=bool)])
+    return [pair for pair in pairs if (pair[0] in target) != (pair[1] in target)]
+
+
+def _merged(subject: NDArray[np.str_], pairs: Sequence[tuple[str, str]]) -> NDArray[np.str_]:
+    name = {one: one for one in np.unique(subject)}
+    for first, second in pairs:
+        old, new = sorted((name[first], name[second]), reverse=True)
+        name = {one: new if group == old else group for one, group in name.items()}
+    return np.array([name[one] for one in subject])
+
+
+def _rows(table: WindowTable, rows: NDArray[np.int64]) -> WindowTable:
+    return replace(
+        table,
+        index=table.index.iloc[rows].reset_index(drop=True),
+        values=table.values[rows],
+        waveform=cast("F32", _Picked(table.waveform, rows)),
+        targets=table.targets[rows],
+    )
 
 
 def read_fingerprints(folders: Sequence[Path]) -> NDArray[np.uint64]:
-    """Return the fingerprints of all windows in the order of `read`."""
+    """Return the fingerprints of all windows of the stores, one after the other."""
     return np.concatenate([store.read_fingerprints(folder) for folder in folders])
 
 
@@ -75,6 +122,26 @@ class _Joined:
         out[first] = self._parts[0][flat[first]]
         out[~first] = self._parts[1][flat[~first] - len(self._parts[0])]
         return out[0] if picked.ndim == 0 else out
+
+
+class _Picked:
+    """Some rows of a waveform array, read when they are needed."""
+
+    def __init__(self, whole: F32, rows: NDArray[np.int64]) -> None:
+        self._whole, self._rows = whole, rows
+        self.shape: tuple[int, ...] = (rows.size, *whole.shape[1:])
+        self.dtype = whole.dtype
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, *, copy: Any = None) -> NDArray[Any]:
+        del copy
+        return np.asarray(self._whole[self._rows], dtype or self.dtype)
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        return np.asarray(self._whole[self._rows[rows]])
 
 
 def without(table: WindowTable, family: str) -> WindowTable:

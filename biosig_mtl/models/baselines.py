@@ -146,20 +146,25 @@ def _design(values: F64) -> Callable[[NDArray[np.floating]], F64]:
 
 
 def _ridge(known: Known) -> Predict:
-    """Ridge whose penalty is chosen by subject-grouped inner folds on the mean absolute error over subjects."""
+    """Ridge whose penalty is chosen by subject-grouped inner folds on the weighted mean absolute error."""
     design = _design(known.values)
     x = design(known.values)
+    offset, *weights = _solve(x, known.target, known.weight, np.array([_penalty(x, known)]))[:, 0]
+    slope = np.array(weights)
+    return lambda values: design(values) @ slope + offset
+
+
+def _penalty(x: F64, known: Known) -> float:
     fold = _subject_folds(known.subject, known.seed)
+    if fold.max() == 0:
+        return float(ALPHAS[-1])
     errors = np.zeros(ALPHAS.size)
-    for k in np.unique(fold):
+    for k in range(fold.max() + 1):
         fit_part, held = fold != k, fold == k
         solved = _solve(x[fit_part], known.target[fit_part], known.weight[fit_part], ALPHAS)
         size = np.abs(x[held] @ solved[1:] + solved[0] - known.target[held, None])
         errors += (size * known.weight[held, None]).sum(axis=0)
-    alpha = ALPHAS[int(np.argmin(errors))] if len(np.unique(fold)) > 1 else ALPHAS[-1]
-    offset, *weights = _solve(x, known.target, known.weight, np.array([alpha]))[:, 0]
-    slope = np.array(weights)
-    return lambda values: design(values) @ slope + offset
+    return float(ALPHAS[int(np.argmin(errors))])
 
 
 def _solve(x: F64, y: F64, weight: F64, alphas: F64) -> F64:

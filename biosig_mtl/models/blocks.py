@@ -282,7 +282,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     n, b, tokens, d = v.shape
 
     def cut(x: Tensor) -> Tensor:
-        return x.expand(n, -1, -1, -1).reshape(n * b, -1, heads, d // heads).transpose(1, 2)
+        return x.expand(n, -1, -1, -1).reshape(n * b, x.shape[2], heads, d // heads).transpose(1, 2)
 
     # bfloat16 attention of small heads is several times slower than float32 on CPU, and the softmax is better exact.
     with torch.autocast(v.device.type, enabled=False):
@@ -323,6 +323,24 @@ class Answers(nn.Module):
         self.target_mean.copy_(mean)
         self.target_scale.copy_(scale)
 
+    def set_linear_skip(self, slopes: Tensor, offsets: Tensor) -> None:
+        """Give the linear skip, where there is one, its start: (T, 2F) for values then missing flags, and (T,)."""
+        if self.skip is not None:
+            with torch.no_grad():
+                self.skip.weight.copy_(slopes)
+                self.skip.bias.copy_(offsets)
+
+    def said_for(self, targets: Tensor) -> Tensor:
+        """Return what heads and skip together would have to say for scaled targets (B, T)."""
+        if self.margin is None:
+            return targets
+        s, d, offset = self._pressures(self.margin)
+        value = self.target_mean + self.target_scale * targets
+        above = ((value[:, s] - value[:, d] - self.margin) / self.target_scale[s]).clamp(min=1e-2)
+        columns = list(targets.unbind(1))
+        columns[s] = torch.log(torch.expm1(above)) - offset
+        return torch.stack(columns, dim=1)
+
     def forward(self, said: Tensor, batch: Batch) -> Tensor:
         """Turn the heads' answers (B, T) into predictions (B, T)."""
         if self.skip is not None:
@@ -331,12 +349,15 @@ class Answers(nn.Module):
             said = said + self.skip(torch.cat([shown, flags], dim=1))
         return said if self.margin is None else self._ordered(said, self.margin)
 
-    def _ordered(self, said: Tensor, margin: float) -> Tensor:
+    def _pressures(self, margin: float) -> tuple[int, int, Tensor]:
+        """Return the columns of SBP and DBP, and the offset that makes zero mean the average pulse pressure."""
         s, d = self.targets.index("sbp"), self.targets.index("dbp")
+        usual = ((self.target_mean[s] - self.target_mean[d] - margin) / self.target_scale[s]).clamp(min=1e-2)
+        return s, d, torch.log(torch.expm1(usual))
+
+    def _ordered(self, said: Tensor, margin: float) -> Tensor:
+        s, d, offset = self._pressures(margin)
         mean, scale = self.target_mean, self.target_scale
-        # The offset makes an answer of zero mean the average pulse pressure of the training part.
-        usual = ((mean[s] - mean[d] - margin) / scale[s]).clamp(min=1e-2)
-        offset = torch.log(torch.expm1(usual))
         dbp = mean[d] + scale[d] * said[:, d]
         sbp = dbp + margin + scale[s] * functional.softplus(said[:, s] + offset)
         columns = list(said.unbind(1))

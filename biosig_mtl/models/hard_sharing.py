@@ -77,10 +77,6 @@ class HardSharing(nn.Module):
         """Whether batches need their waveform."""
         return self.tokens.uses_waveform
 
-    def set_target_scale(self, mean: Tensor, scale: Tensor) -> None:
-        """Tell how scaled units relate to mmHg; both (T,)."""
-        self.answers.set_target_scale(mean, scale)
-
     def forward(self, batch: Batch) -> Output:
         """Return predictions (B, T) in scaled units."""
         pooled = self.trunk(self.tokens.pool(self.tokens(batch), self.settings.pool))

@@ -105,10 +105,6 @@ class SplitMerge(nn.Module):
         """Whether batches need their waveform."""
         return self.tokens.uses_waveform
 
-    def set_target_scale(self, mean: Tensor, scale: Tensor) -> None:
-        """Tell how scaled units relate to mmHg; both (T,)."""
-        self.answers.set_target_scale(mean, scale)
-
     def embed(self, batch: Batch) -> Tensor:
         """Return the embedding H (B, N, D)."""
         tokens: Tensor = self.tokens(batch)

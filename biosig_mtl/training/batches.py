@@ -183,8 +183,12 @@ class BatchSource:
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """Yield all windows in the order of ``rows``."""
-        for positions in torch.split(torch.arange(len(self)), size):
-            yield self.batch(positions)
+        for start in range(0, len(self), size):
+            yield self.batch(torch.arange(start, min(start + size, len(self))))
+
+    def linear_inputs(self) -> tuple[Tensor, Tensor]:
+        """Return values beside missing flags (n, 2F), and scaled targets (n, T)."""
+        return torch.cat([self._values, self._missing.to(self._values.dtype)], dim=1), self._targets
 
 
 def to_batch(table: WindowTable, rows: I64, scaler: Scaler) -> Batch:

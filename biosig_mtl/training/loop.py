@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -25,6 +26,7 @@ from biosig_mtl.training.prediction import EVALUATION_BATCH, as_network, device_
 from biosig_mtl.training.settings import TrainingSettings
 from biosig_mtl.training.state import fingerprint, own_chance, read_state, write_state
 from biosig_mtl.training.tally import Tally
+from biosig_mtl.training.warm_start import ridge_start
 from biosig_mtl.training.weighting import LossWeights
 from biosig_mtl.types import F64, Batch, DataError, Fold, Output, WindowTable
 
@@ -115,7 +117,9 @@ class _Run:
         self.validation_subject = table.subject[fold.validation]
         self.validation_targets = scaler.targets(table.targets[fold.validation])
         self.rng = torch.Generator().manual_seed(seed)
-        as_network(model).set_target_scale(torch.from_numpy(scaler.target_mean), torch.from_numpy(scaler.target_scale))
+        as_network(model).answers.set_target_scale(torch.from_numpy(scaler.target_mean), torch.from_numpy(scaler.target_scale))
+        if settings.skip_start == "ridge" and as_network(model).answers.skip is not None:
+            self._start_skip(table.subject[fold.train], seed)
         self.weights = LossWeights(settings.weighting, len(self.targets), settings.fixed_weights).to(device_of(model))
         self.term: IndependenceTerm | None = None
         self.optimiser = torch.optim.AdamW(_groups(model, self.weights, settings), lr=settings.lr)
@@ -129,6 +133,13 @@ class _Run:
             self.bf16 = bf16_pays(
                 model, moved(self.train.batch(torch.arange(min(len(self.train), settings.batch_size))), model)
             )
+
+    def _start_skip(self, subject: NDArray[np.str_], seed: int) -> None:
+        answers = as_network(self.model).answers
+        inputs, targets = self.train.linear_inputs()
+        said = answers.said_for(targets.to(device_of(self.model))).double().cpu().numpy()
+        slopes, offsets = ridge_start(inputs.double().numpy(), said, subject, self.train.weight.double().numpy(), seed)
+        answers.set_linear_skip(torch.from_numpy(slopes), torch.from_numpy(offsets))
 
     @property
     def finished(self) -> bool:
@@ -152,7 +163,7 @@ class _Run:
 
     def _step(self, batch: Batch, tally: Tally) -> None:
         for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.lr * self._rate()
+            group["lr"] = self.settings.lr * self._rate() * group["share"]
         with autocast(self.model, on=self.bf16):
             out: Output = self.model(batch)
         total = self._loss(out, batch, tally)
@@ -293,12 +304,14 @@ class _Run:
 
 
 def _groups(model: nn.Module, weights: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """Decay matrices, not biases, norms, embeddings or loss weights."""
-    named = list(model.named_parameters())
+    """Decay matrices, not biases, norms, embeddings or loss weights; the linear skip learns at its own pace."""
+    skip = as_network(model).answers.skip
+    slow = list(skip.parameters()) if skip is not None else []
+    named = [(name, p) for name, p in model.named_parameters() if all(p is not s for s in slow)]
     decayed = [p for name, p in named if name.endswith("weight") and p.ndim > 1]
-    chosen = {id(p) for p in decayed}
-    rest = [p for _, p in named if id(p) not in chosen]
+    rest = [p for name, p in named if not (name.endswith("weight") and p.ndim > 1)]
     return [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": [*rest, *weights.parameters()], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": settings.weight_decay, "share": 1.0},
+        {"params": [*rest, *weights.parameters()], "weight_decay": 0.0, "share": 1.0},
+        {"params": slow, "weight_decay": 0.0, "share": settings.skip_rate},
     ]

@@ -16,6 +16,21 @@ from biosig_mtl.types import F64, I64, Batch, InputSpec, WindowTable
 EVALUATION_BATCH = 512
 
 
+class Answers(Protocol):
+    """The last part of a network, which knows the scale of the targets and may have a linear skip."""
+
+    skip: nn.Linear | None
+
+    def set_target_scale(self, mean: Tensor, scale: Tensor) -> None:
+        """Tell how scaled units relate to the unit of the target."""
+
+    def set_linear_skip(self, slopes: Tensor, offsets: Tensor) -> None:
+        """Give the linear skip its start."""
+
+    def said_for(self, targets: Tensor) -> Tensor:
+        """Return what has to be said for scaled targets."""
+
+
 class Network(Protocol):
     """What training asks of a network beside being a torch module with ``forward(Batch) -> Output``."""
 
@@ -25,8 +40,9 @@ class Network(Protocol):
     def uses_waveform(self) -> bool:
         """Whether batches need their waveform."""
 
-    def set_target_scale(self, mean: Tensor, scale: Tensor) -> None:
-        """Tell how scaled units relate to the unit of the target."""
+    @property
+    def answers(self) -> Answers:
+        """What turns the heads' answers into predictions."""
 
 
 def as_network(model: nn.Module) -> Network:

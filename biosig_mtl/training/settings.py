@@ -35,6 +35,8 @@ class TrainingSettings:
         Weight of the penalty on masks that together let less than everything through; not used in ``paper_mode``.
     balance_subjects
         α of the window weights n_windows(subject)^−α.
+    skip_start, skip_rate
+        The linear skip starts as a ``ridge`` on the training rows, or as ``zero``; its learning rate is ``skip_rate`` · lr.
     average
         Decay of a running average of the weights, which is then what is validated and kept; 0 = off.
     ensemble
@@ -60,6 +62,8 @@ class TrainingSettings:
     private_head_weight: float = 0.3
     mask_coverage_weight: float = 0.0
     balance_subjects: float = 1.0
+    skip_start: Literal["ridge", "zero"] = "ridge"
+    skip_rate: float = 0.1
     average: float = 0.95
     ensemble: int = 1
     amp: Literal["off", "auto", "bf16"] = "off"
@@ -71,7 +75,15 @@ class TrainingSettings:
         for name, count in counts.items():
             if count < 1:
                 raise ValueError(f"need {name} >= 1, got {count}")
-        for name in ("weight_decay", "patience", "mi_weight", "mi_ramp_epochs", "private_head_weight", "mask_coverage_weight"):
+        for name in (
+            "weight_decay",
+            "patience",
+            "mi_weight",
+            "mi_ramp_epochs",
+            "private_head_weight",
+            "mask_coverage_weight",
+            "skip_rate",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"need {name} >= 0, got {getattr(self, name)}")
         if self.lr <= 0 or self.grad_clip <= 0:
