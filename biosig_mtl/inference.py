@@ -54,8 +54,8 @@ class Predictor:
         """Names of what is estimated."""
         return self.ensemble.spec.targets
 
-    def predict(self, source: Source, entry: Entry) -> tuple[pd.DataFrame, list[Rejected]]:
-        """Return estimates and what was refused.
+    def predict(self, source: Source, entry: Entry) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
+        """Return estimates, what was refused, and what the reader noted (missing parts of a damaged file).
 
         The table has ``record, onset_s, end_s``, each target with ``_lower`` and ``_upper`` (90 % of the validation subjects'
         errors were smaller), and ``sqi``. Estimates are means over the networks of all folds.
@@ -70,18 +70,20 @@ class Predictor:
         self._require(source.channels, entry.record)
         frames: list[pd.DataFrame] = []
         rejected: list[Rejected] = []
+        notes: dict[str, None] = {}
         for piece in pipeline.pieces(source, entry):
-            _, windows, features = pipeline.work_piece(self.preparation, piece)
+            record, windows, features = pipeline.work_piece(self.preparation, piece)
+            notes |= dict.fromkeys(record.notes)
             rejected += windows.rejected
             if len(windows):
                 frames.append(self._frame(windows, features))
         if not frames:
             why = "; ".join(sorted({r.reason for r in rejected})) or "the recording is empty"
             raise DataError(f"{entry.record}: no usable window ({why})")
-        return pd.concat(frames, ignore_index=True), rejected
+        return pd.concat(frames, ignore_index=True), rejected, list(notes)
 
     def _require(self, present: Mapping[str, ChannelInfo], record: str) -> None:
-        made = {info.name for info in present.values()}
+        made = set(present)
         for step in self.preparation.steps:
             needed = getattr(step, "channel", None)
             if needed is not None and needed not in made and not getattr(step, "optional", False):
@@ -153,10 +155,11 @@ def predict_file(
     entry = entry_for(recording, channels=channels)
     if demographics:
         entry = replace(entry, demographics={**entry.demographics, **demographics})
-    frame, rejected = predictor.predict(open_source(entry), entry)
+    frame, rejected, notes = predictor.predict(open_source(entry), entry)
     _write(out, frame)
     refused = "; ".join(f"{n} × {reason}" for reason, n in _counted(rejected))
-    return f"{out}: {len(frame)} windows of {entry.record}" + (f"; refused {refused}" if refused else "")
+    told = [f"{out}: {len(frame)} windows of {entry.record}", *([f"refused {refused}"] if refused else [])]
+    return "\n".join(["; ".join(told), *(f"note: {note}" for note in notes)])
 
 
 def _counted(rejected: list[Rejected]) -> list[tuple[str, int]]:

@@ -189,7 +189,9 @@ def dump(content: Mapping[str, Any]) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _refuse_twice(yaml.compose(text, yaml.SafeLoader), path)
+        content = yaml.safe_load(text)
     except (*_NOT_YAML, OSError) as error:
         spot = getattr(error, "problem_mark", None)
         line = f", line {spot.line + 1}" if spot is not None else ""
@@ -198,6 +200,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a recipe is a mapping with the blocks {', '.join(BLOCKS)}")
     return content
+
+
+def _refuse_twice(node: Any, path: Path) -> None:
+    """Refuse a word that stands twice in one block: YAML would silently take the last."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            word = str(getattr(key, "value", ""))
+            if word in seen:
+                raise RecipeError(f"{path}, line {key.start_mark.line + 1}: '{word}' stands twice in one block")
+            seen.add(word)
+            _refuse_twice(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_twice(item, path)
 
 
 def _override(content: dict[str, Any], override: str) -> None:

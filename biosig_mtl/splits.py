@@ -8,6 +8,7 @@ training side of each fold by the same rule, so model selection never sees a tes
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
@@ -146,9 +147,11 @@ def _median(values: F32) -> float:
 
 def _fold(table: WindowTable, side: I64, test: I64, number: int, seed: int, protocol: Protocol) -> Fold:
     """Return one fold: validation subjects are drawn from the training side."""
-    parts = max(2, round(1 / protocol.validation))
+    share = Fraction(protocol.validation).limit_denominator(10)
+    parts = max(min(share.denominator, np.unique(table.subject[side]).size), 2)
     group = assign(table.subject[side], table.targets[side], table.target_names, parts, seed * 1009 + number + 1)
-    return Fold(train=side[group != 0], validation=side[group == 0], test=test, number=number, seed=seed)
+    chosen = group < max(round(float(share) * parts), 1)
+    return Fold(train=side[~chosen], validation=side[chosen], test=test, number=number, seed=seed)
 
 
 def _subject_kfold(table: WindowTable, protocol: Protocol, seed: int) -> list[Fold]:

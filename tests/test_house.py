@@ -103,7 +103,7 @@ def test_folders_hold_only_what_they_are_for() -> None:
 
 def test_tests_mirror_the_package() -> None:
     rooms = {p.name for p in (ROOT / "biosig_mtl").iterdir() if (p / "__init__.py").is_file()}
-    mirrored = {p.name for p in (ROOT / "tests").iterdir() if p.is_dir() and p.name not in MADE}
+    mirrored = {p.stem.removeprefix("test_") for p in (ROOT / "tests").iterdir() if p.name not in MADE}
     assert rooms <= mirrored
 
 

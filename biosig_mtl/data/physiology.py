@@ -64,8 +64,8 @@ def person(rng: Generator, *, older: bool = False) -> Person:
     sbp = float(np.clip(sbp, 85, 190))
     dbp = 70 + 0.3 * (sbp - 125) - 0.12 * (age - 55) + rng.normal(0, 9.7)
     dbp = float(np.clip(dbp, 42, min(115, sbp - 28)))
-    # Stiff arteries make a wide pulse pressure. Stiffness follows age and pressure only in part: what is left is the offset that
-    # makes other people hard.
+    # Stiff arteries make a wide pulse pressure. Stiffness follows age and pressure only in part: what is left is the offset
+    # that makes other people hard.
     pwv = (5.2 + 0.055 * (age - 20)) * np.exp(0.005 * (sbp - dbp - 55) + rng.normal(0, 0.07))
     return Person(
         age_years=round(age),

@@ -255,7 +255,7 @@ def _break(channels: Mapping[str, F64], fault: str, fs_hz: float) -> dict[str, F
     if fault == "flat":
         broken["PLETH"][int(0.25 * n) : int(0.7 * n)] = broken["PLETH"][int(0.25 * n)]
     elif fault == "clipped":
-        broken["PLETH"] = np.minimum(broken["PLETH"], np.quantile(broken["PLETH"], 0.7))
+        broken["PLETH"] = np.minimum(broken["PLETH"], np.quantile(broken["PLETH"], 0.85))
     elif fault == "gap":
         for x in broken.values():
             x[int(0.35 * n) : int(0.6 * n)] = np.nan

@@ -180,6 +180,8 @@ def _of_beats(beats: Beats, count: int) -> dict[str, F64]:
 
 def _skewness(channel: Channel, count: int) -> F64:
     """Return the third standardised moment over five seconds around every second."""
+    if not count:
+        return np.zeros(0)
     known = np.isfinite(channel.samples)
     x = np.where(known, channel.samples, 0).astype(np.float64)
     sums = np.stack([_sums(channel, v, count) for v in (known, x, x * x, x * x * x)])

@@ -45,13 +45,13 @@ class TrainingSettings:
         ``bf16`` mixed precision, ``auto`` after a short timing trial (then two machines may differ in the last digits).
     """
 
-    epochs: int = 60
+    epochs: int = 30
     batch_size: int = 64
-    lr: float = 2e-3
+    lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.1
     grad_clip: float = 1.0
-    patience: int = 15
+    patience: int = 10
     loss: Loss = "huber"
     weighting: Weighting = "sum"
     fixed_weights: tuple[float, ...] = ()

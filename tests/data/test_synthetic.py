@@ -153,6 +153,14 @@ def test_the_same_number_gives_the_same_arrays_whatever_the_size_of_the_cohort()
         np.testing.assert_array_equal(x, b.channels[name])
 
 
+def test_other_files_mean_another_version_of_the_simulator() -> None:
+    # Own output of version 1, coarse enough for any machine. If it changes, raise SIMULATOR, or old cohorts are taken for new.
+    (record,) = simulate(Cohort(n_subjects=1, records_per_subject=1, record_s=30, fault_share=0), 0)
+    found = [round(float(x), 2) for x in (record.truth.sbp_mmhg.mean(), record.truth.dbp_mmhg.mean())]
+    waves = [round(float(record.channels[name].std()), 3) for name in ("PLETH", "II")]
+    assert (synthetic.SIMULATOR, found, waves) == (1, [110.05, 67.01], [0.315, 0.15])
+
+
 def test_other_seeds_sessions_and_people_differ() -> None:
     one, two = simulate(SMALL, 0)
     other_seed, other_person = simulate(replace(SMALL, seed=1), 0)[0], simulate(SMALL, 1)[0]
@@ -168,7 +176,7 @@ def test_every_declared_fault_is_there() -> None:
     flat = np.diff(found["flat"].channels["PLETH"]) == 0
     assert flat.mean() > 0.4
     ppg = found["clipped"].channels["PLETH"]
-    assert (ppg == ppg.max()).mean() > 0.2
+    assert 0.13 < (ppg == ppg.max()).mean() < 0.17
     assert all(0.2 < np.isnan(x).mean() < 0.3 for x in found["gap"].channels.values())
     assert set(found["dropped"].channels) == {"II", "ABP"}
     short = found["short"]

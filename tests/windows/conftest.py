@@ -28,10 +28,7 @@ def known_record(systolic: F64, diastolic: F64, period: int = 100, rise: int = 2
     ppg = np.concatenate([abp[:1], abp[:-1]]) + np.random.default_rng(n).normal(0, 0.01, size)
     end = np.append(onset[1:], lead + period * n)
     foot = (onset + 0.25).astype(np.float64)
-    beats = {
-        name: Beats(name, FS, onset, onset + rise, end, np.ones(n, np.float32), {"foot": foot})
-        for name in ("abp", "ppg")
-    }
+    beats = {name: Beats(name, FS, onset, onset + rise, end, np.ones(n, np.float32), {"foot": foot}) for name in ("abp", "ppg")}
     channels = {
         "ppg": Channel("ppg", "ppg", "NU", FS, ppg.astype(np.float32)),
         "abp": Channel("abp", "abp", "mmHg", FS, abp),

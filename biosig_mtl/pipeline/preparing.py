@@ -11,30 +11,31 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import struct
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from biosig_mtl import features, signal, store, windows
+from biosig_mtl import store
 from biosig_mtl.data import manifest as manifests
 from biosig_mtl.data.readers import open_source
-from biosig_mtl.recipe import Recipe, build, choose, digest, from_dict
-from biosig_mtl.tasks import TASKS
+from biosig_mtl.pipeline.upstream import Preparation, preparation, resolved
+from biosig_mtl.recipe import Recipe, digest, from_dict
 from biosig_mtl.types import (
-    ChannelInfo,
     DataError,
     Entry,
     Features,
+    Label,
     RecipeError,
     Record,
     Rejected,
     Source,
-    Task,
     Windows,
 )
 
@@ -45,6 +46,10 @@ _BIG_BYTES = 32 * 2**20
 # What a reader or a step may raise on data that nobody foresaw: the record is refused with the message, the run goes on.
 _RECORD_ERRORS = (
     DataError,
+    RecipeError,
+    EOFError,
+    struct.error,
+    zlib.error,
     ValueError,
     TypeError,
     KeyError,
@@ -58,87 +63,6 @@ _RECORD_ERRORS = (
 )
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """A recipe's upstream blocks, built and checked: the very same object prepares training sets and new recordings."""
-
-    task: Task
-    steps: tuple[signal.Step, ...]
-    windowing: windows.Windowing
-    features: features.FeatureSettings
-
-    @property
-    def reach_s(self) -> float:
-        """Context in whole seconds that a piece needs on either side."""
-        return float(math.ceil(signal.context_s(self.steps) + self.windowing.length_s))
-
-    def apply(self, record: Record, span: tuple[float, float] | None = None) -> tuple[Record, Windows, Features]:
-        """Return the described record, its windows that start within ``span`` and their features."""
-        for step in self.steps:
-            record = step(record)
-        cut = windows.cut(record, self.windowing, self.task, span)
-        return record, cut, features.extract(cut, self.features, self.task)
-
-    def unlabelled(self) -> Preparation:
-        """Return the same preparation for a recording without reference: nothing upstream of the network changes."""
-        steps = tuple(s for s in self.steps if getattr(s, "channel", None) != self.windowing.reference)
-        windowing = replace(self.windowing, label="record", require_label=False, min_record_s=0.0)
-        return replace(self, steps=steps, windowing=windowing)
-
-
-def preparation(recipe: Recipe) -> Preparation:
-    """Build the upstream blocks of a recipe.
-
-    Raises
-    ------
-    RecipeError
-        An unknown word or nonsense, in one line that names the block.
-    """
-    steps = []
-    for number, content in enumerate(recipe.signal):
-        name = choose(str(content.get("step")), signal.STEPS, f"signal step (signal[{number}].step)")
-        settings = {k: v for k, v in content.items() if k != "step"}
-        steps.append(build(signal.STEPS[name], settings, f"signal[{number}] {name}"))
-    return Preparation(
-        task=TASKS[choose(recipe.task, TASKS, "task")],
-        steps=tuple(steps),
-        windowing=build(windows.Windowing, recipe.windows, "windows"),
-        features=build(features.FeatureSettings, recipe.features, "features"),
-    )
-
-
-def resolved(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe's upstream blocks with every default filled in: the content of the store's digest."""
-    made = preparation(recipe)
-    steps = [{"step": c["step"], **asdict(s)} for c, s in zip(recipe.signal, made.steps, strict=True)]  # type: ignore[call-overload]
-    return {
-        "task": recipe.task,
-        "signal": steps,
-        "windows": asdict(made.windowing),
-        "features": asdict(made.features),
-    }
-
-
-def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Follow a recipe without data; return the names of its features and of its waveform channels.
-
-    Raises
-    ------
-    RecipeError, DataError
-        A step asks for a channel that is not there, a corner frequency does not fit the rate, the inputs hold the reference.
-    """
-    made = preparation(recipe)
-    present = dict(channels)
-    for step in made.steps:
-        present = dict(step.plan(present))
-    for name in made.windowing.channels:
-        if name not in present:
-            raise RecipeError(f"windows.channels: '{name}' is not made by any step; there are {', '.join(sorted(present))}")
-    if made.windowing.label == "reference" and made.windowing.reference not in present:
-        raise RecipeError(f"windows.reference: there is no channel '{made.windowing.reference}'")
-    return features.plan(made.features, present, made.task)
 
 
 # ---------------------------------------------------------------------------------------------------------------- lots
@@ -198,8 +122,7 @@ def prepare(
     manifest = manifests.load(dataset or recipe.data.dataset)
     root = manifests.locate(manifest, root)
     listing = manifests.entries(manifest, root)
-    known = {e.record for e in listing.entries}
-    excluded = {record: why for record, why in recipe.data.exclude.items() if record in known}
+    excluded = _excluded(recipe, {e.record for e in listing.entries})
     rejected = [*listing.rejected, *(Rejected(r, math.nan, f"left out by the recipe: {why}") for r, why in excluded.items())]
     entries = tuple(e for e in listing.entries if e.record not in excluded)[: recipe.data.limit]
     if recipe.data.channels:
@@ -207,12 +130,12 @@ def prepare(
     if not entries:
         raise DataError(f"{root}: no record of {manifest.name} found")
     upstream = resolved(recipe) | {"manifest": manifest.name, "version": str(manifest.version), "format": store.FORMAT}
-    listed = [[e.record, e.subject, *_sizes(e.path)] for e in entries]
-    folder = into / digest([upstream, listed, recipe.data.channels, excluded])
+    chosen = _chosen(recipe)
+    folder = into / digest([upstream, [_facts(e) for e in entries], chosen])
     if store.is_finished(folder):
         return folder
     lots = _lots(entries)
-    store.write_plan(folder, upstream | {"records": len(entries), "lots": len(lots)})
+    store.write_plan(folder, upstream | {"chosen": chosen, "records": len(entries), "lots": len(lots)})
     columns = {"dataset": manifest.name, "subject_level": manifest.subject_level}
     every = math.ceil(len(lots) / EXAMPLES)
     jobs = [
@@ -230,14 +153,44 @@ def find_store(recipe: Recipe, into: Path, dataset: str) -> Path:
     """Return the finished store of a recipe's upstream blocks; raise `DataError` that says how to make it."""
     version = str(manifests.load(dataset).version)
     upstream = resolved(recipe) | {"manifest": dataset, "version": version, "format": store.FORMAT}
+    upstream["chosen"] = _chosen(recipe)
     wanted = json.loads(json.dumps(upstream))
     for plan in sorted(into.glob("*/plan.json")):
-        content = json.loads(plan.read_text(encoding="utf-8"))
+        try:
+            content = json.loads(plan.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{plan}: damaged; delete its folder and run `biosig-mtl prepare` again") from error
         if all(content.get(key) == value for key, value in wanted.items()) and store.is_finished(plan.parent):
             return plan.parent
     raise DataError(
         f"{into}: holds no finished store of {dataset} for this recipe; run `biosig-mtl prepare` with --store {into}"
     )
+
+
+def _excluded(recipe: Recipe, known: set[str]) -> dict[str, str]:
+    """Return the records of this data set that the recipe leaves out; refuse names that no data set has."""
+    unknown = sorted(set(recipe.data.exclude) - known)
+    if unknown and recipe.data.test_dataset is None:
+        raise RecipeError(f"data.exclude: {recipe.data.dataset} has no record '{unknown[0]}'")
+    return {record: why for record, why in recipe.data.exclude.items() if record in known}
+
+
+def _chosen(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe's choice of records and channels: part of what a store is."""
+    channels = {key: list(names) for key, names in recipe.data.channels.items()}
+    return {"limit": recipe.data.limit, "channels": channels, "exclude": dict(recipe.data.exclude)}
+
+
+def _facts(entry: Entry) -> list[Any]:
+    """Return what is known of a record without opening it: a corrected age makes another digest, another folder does not."""
+    facts = {f.name: getattr(entry, f.name) for f in fields(entry) if f.name != "path"}
+    return [json.loads(json.dumps(facts, default=_json_able, sort_keys=True)), *_sizes(entry.path)]
+
+
+def _json_able(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return asdict(value) if isinstance(value, Label) else str(value)
 
 
 def _with_channels(entry: Entry, channels: Mapping[str, tuple[str, ...]]) -> Entry:
@@ -363,15 +316,18 @@ def _example(record: Record, cut: Windows, made: Preparation) -> dict[str, Any]:
         "subject": cut.subject,
         "onset_s": float(cut.onset_s[0]),
         "fs": cut.fs,
-        "channels": {n: [None if math.isnan(v) else round(float(v), 4) for v in x] for n, x in shown.items()},
+        "channels": {n: [_rounded(v, 4) for v in x] for n, x in shown.items()},
         "beats": {
             n: {"onset": (b.onset[inside[n]] - first).tolist(), "peak": (b.peak[inside[n]] - first).tolist()}
             for n, b in beats.items()
         },
         "points": {
-            n: {k: [None if math.isnan(v) else round(float(v) - first, 2) for v in p[inside[n]]] for k, p in b.points.items()}
-            for n, b in beats.items()
+            n: {k: [_rounded(v - first, 2) for v in p[inside[n]]] for k, p in b.points.items()} for n, b in beats.items()
         },
-        "y_true": {name: round(float(v), 1) for name, v in zip(cut.target_names, cut.targets[0], strict=True)},
+        "y_true": {name: _rounded(v, 1) for name, v in zip(cut.target_names, cut.targets[0], strict=True)},
         "sqi": round(float(cut.sqi[0].min()), 3),
     }
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    return round(float(value), digits) if math.isfinite(value) else None

@@ -1,0 +1,106 @@
+"""A recipe's upstream blocks, built and checked: what turns one record into windows and features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from biosig_mtl import features, signal, windows
+from biosig_mtl.recipe import Recipe, build, choose
+from biosig_mtl.tasks import TASKS
+from biosig_mtl.types import ChannelInfo, Features, RecipeError, Record, Task, Windows
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A recipe's upstream blocks, built and checked: the very same object prepares training sets and new recordings."""
+
+    task: Task
+    steps: tuple[signal.Step, ...]
+    windowing: windows.Windowing
+    features: features.FeatureSettings
+
+    @property
+    def reach_s(self) -> float:
+        """Context in whole seconds that a piece needs on either side."""
+        return float(math.ceil(signal.context_s(self.steps) + self.windowing.length_s))
+
+    def apply(self, record: Record, span: tuple[float, float] | None = None) -> tuple[Record, Windows, Features]:
+        """Return the described record, its windows that start within ``span`` and their features."""
+        for step in self.steps:
+            record = step(record)
+        cut = windows.cut(record, self.windowing, self.task, span)
+        return record, cut, features.extract(cut, self.features, self.task)
+
+    def unlabelled(self) -> Preparation:
+        """Return the same preparation for a recording without reference: nothing upstream of the network changes."""
+        reference = {self.windowing.reference}
+        for step in self.steps:
+            if getattr(step, "channel", None) in reference:
+                reference.add(str(getattr(step, "name", None) or self.windowing.reference))
+        steps = tuple(s for s in self.steps if getattr(s, "channel", None) not in reference)
+        windowing = replace(self.windowing, label="record", require_label=False, min_record_s=0.0)
+        return replace(self, steps=steps, windowing=windowing)
+
+
+def preparation(recipe: Recipe) -> Preparation:
+    """Build the upstream blocks of a recipe.
+
+    Raises
+    ------
+    RecipeError
+        An unknown word or nonsense, in one line that names the block.
+    """
+    steps = []
+    for number, content in enumerate(recipe.signal):
+        name = choose(str(content.get("step")), signal.STEPS, f"signal step (signal[{number}].step)")
+        settings = {k: v for k, v in content.items() if k != "step"}
+        steps.append(build(signal.STEPS[name], settings, f"signal[{number}] {name}"))
+    return Preparation(
+        task=TASKS[choose(recipe.task, TASKS, "task")],
+        steps=tuple(steps),
+        windowing=build(windows.Windowing, recipe.windows, "windows"),
+        features=build(features.FeatureSettings, recipe.features, "features"),
+    )
+
+
+def resolved(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe's upstream blocks with every default filled in: the content of the store's digest."""
+    made = preparation(recipe)
+    steps = [{"step": c["step"], **asdict(s)} for c, s in zip(recipe.signal, made.steps, strict=True)]  # type: ignore[call-overload]
+    return {
+        "task": recipe.task,
+        "signal": steps,
+        "windows": asdict(made.windowing),
+        "features": asdict(made.features),
+    }
+
+
+def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Follow a recipe without data; return the names of its features and of its waveform channels.
+
+    Raises
+    ------
+    RecipeError, DataError
+        A step asks for a channel that is not there, a corner frequency does not fit the rate, the inputs hold the reference.
+    """
+    made = preparation(recipe)
+    present = dict(channels)
+    for step in made.steps:
+        present = dict(step.plan(present))
+    for name in made.windowing.channels:
+        if name not in present:
+            raise RecipeError(f"windows.channels: '{name}' is not made by any step; there are {', '.join(sorted(present))}")
+    if made.windowing.label == "reference" and made.windowing.reference not in present:
+        raise RecipeError(f"windows.reference: there is no channel '{made.windowing.reference}'")
+    planned = features.plan(made.features, present, made.task)
+    carried = {*made.windowing.channels, *made.windowing.optional}
+    for name in features.required_channels(made.features):
+        if name in present and name not in carried:
+            raise RecipeError(f"features: '{name}' is not carried by the windows; add it to windows.channels")
+    beats = {s.name or s.channel for s in made.steps if isinstance(s, signal.DetectBeats)}
+    if made.windowing.beats is not None:
+        choose(made.windowing.beats, beats, "channel with beats (windows.beats)")
+    return planned

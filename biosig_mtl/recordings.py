@@ -1,0 +1,188 @@
+"""Nouns of the recording side: channels, beats, quality, records and where they come from.
+
+The other rooms know them through `biosig_mtl.types`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_mtl.errors import DataError
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One sampled signal.
+
+    ``kind`` says what is measured (``ppg``, ``ecg``, ``abp``, ``eeg`` …). A channel that is computed from another keeps the
+    kind of its source: that is how the reference is kept out of the inputs. ``samples`` has shape (sample,), float32, NaN
+    where the recording has none.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    fs: float
+    samples: F32
+    source_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A value that the data set gives for a record. ``time_s`` is None where it holds for the whole record."""
+
+    name: str
+    value: float
+    unit: str
+    source: str = "cuff"
+    time_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beats:
+    """Beats of one channel, as samples at ``fs`` counted from the start of the record value they belong to.
+
+    Beat *i* runs from ``onset[i]`` to ``end[i]`` (the next onset); its systolic or R peak is ``peak[i]``. For ECG ``onset`` is
+    the R peak and ``end`` the next one. ``end`` is −1 where the next onset is unknown (before a gap or at the end).
+    ``quality`` in [0, 1] is the agreement of the beat with its neighbours. ``points`` are fiducials as fractional samples,
+    NaN where a point does not exist. All arrays have shape (beat,).
+    """
+
+    channel: str
+    fs: float
+    onset: I64
+    peak: I64
+    end: I64
+    quality: F32
+    points: Mapping[str, F64] = field(default_factory=lambda: EMPTY)
+
+    def __len__(self) -> int:
+        """Return the number of beats."""
+        return int(self.peak.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Signal quality of one channel on a regular grid: value *j* describes the second that starts at ``j / fs``.
+
+    ``sqi`` in [0, 1], shape (sample,). ``indices`` holds the numbers it was made of (each index a track of the same shape):
+    among them always ``missing``, ``flat`` and ``clipped``, as shares of the second.
+    """
+
+    channel: str
+    fs: float
+    sqi: F32
+    indices: Mapping[str, F32] = field(default_factory=lambda: EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One continuous recording of one subject in one session, or a part of it that starts at ``start_s``.
+
+    ``seams_s`` are instants, in seconds from the start of the *recording*, that no window may have inside it.
+    ``demographics`` holds ``age_years sex_male height_cm weight_kg`` as far as they are known. ``notes`` tell what a reader
+    could not read.
+    """
+
+    name: str
+    subject: str
+    session: str
+    channels: Mapping[str, Channel]
+    start_s: float = 0.0
+    seams_s: F64 = field(default_factory=lambda: np.empty(0))
+    labels: tuple[Label, ...] = ()
+    demographics: Mapping[str, float] = field(default_factory=lambda: EMPTY)
+    beats: Mapping[str, Beats] = field(default_factory=lambda: EMPTY)
+    quality: Mapping[str, Quality] = field(default_factory=lambda: EMPTY)
+    timing_reliable: bool = False
+    stimulus: str = ""
+    notes: tuple[str, ...] = ()
+
+    def channel(self, name: str) -> Channel:
+        """Return a channel; raise `DataError` that names the record and what it has."""
+        if name not in self.channels:
+            raise missing_channel(self.name, name, self.channels)
+        return self.channels[name]
+
+    def with_channel(self, channel: Channel) -> Record:
+        """Return a copy with one channel added or replaced."""
+        return replace(self, channels={**self.channels, channel.name: channel})
+
+    def with_beats(self, beats: Beats) -> Record:
+        """Return a copy with the beats of ``beats.channel``."""
+        return replace(self, beats={**self.beats, beats.channel: beats})
+
+    def with_quality(self, quality: Quality) -> Record:
+        """Return a copy with the quality track of ``quality.channel``."""
+        return replace(self, quality={**self.quality, quality.channel: quality})
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the longest channel in seconds."""
+        return max((c.samples.size / c.fs for c in self.channels.values()), default=0.0)
+
+
+def missing_channel(where: str, name: str, present: Mapping[str, object]) -> DataError:
+    """Return the error for a channel that is not there."""
+    return DataError(f"{where}: missing channel '{name}'; it has {', '.join(sorted(present)) or 'no channels'}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where one record lies, and what the data set knows of it without opening it.
+
+    ``channels`` maps our channel names to the names in the file, in order of preference; empty: guess by name.
+    """
+
+    dataset: str
+    record: str
+    subject: str
+    session: str
+    path: Path
+    format: str
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY)
+    labels: tuple[Label, ...] = ()
+    demographics: Mapping[str, float] = field(default_factory=lambda: EMPTY)
+    timing_reliable: bool = False
+    stimulus: str = ""
+    options: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """What a header tells of a channel."""
+
+    name: str
+    kind: str
+    unit: str
+    fs: float
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An opened record: its header is read, its samples are not."""
+
+    @property
+    def channels(self) -> Mapping[str, ChannelInfo]:
+        """Channels by our name."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+
+    def read(self, start_s: float = 0.0, stop_s: float | None = None) -> Record:
+        """Return the part from ``start_s`` up to ``stop_s``; times beyond the ends are cut off."""
