@@ -11,6 +11,7 @@ import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ class Job:
 
     @property
     def place(self) -> Path:
-        """Folder of the job."""
-        return self.out / "work" / self.name
+        """Folder of the job; half-done work on another store is no part of this run."""
+        return self.out / "work" / "-".join(store.name for store in self.stores) / self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def train(jobs: Sequence[Job], workers: int) -> Iterator[Job]:
             yield job
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context) as pool:
         futures = {pool.submit(work, job): job for job in waiting}
         try:
             for future in as_completed(futures):
@@ -104,13 +105,27 @@ def train(jobs: Sequence[Job], workers: int) -> Iterator[Job]:
             pool.shutdown(cancel_futures=True)
 
 
-def _one_thread() -> None:
-    # Two processes with one thread each train small networks faster than one process with two.
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Make sums in one order: with two threads the last digits, and after some epochs the network, are others.
+
+    Two processes with one thread each also train small networks faster than one process with two.
+    """
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def work(job: Job) -> None:
-    """Train one network and write its result."""
+    """Train one network and write its result: the same bytes whatever the number of workers and processors."""
+    with _one_thread():
+        _work(job)
+
+
+def _work(job: Job) -> None:
     recipe = from_dict(job.recipe)
     name, made, training = settings(recipe)
     table = tables.read(job.stores)

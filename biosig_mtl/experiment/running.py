@@ -56,7 +56,7 @@ def run(
     Raises
     ------
     RecipeError
-        Ids are only records and the recipe does not say that this is accepted.
+        Ids are only records and the recipe does not say that this is accepted, or an ablation names no family of features.
     DataError
         Too few subjects, or the folder holds another run.
     """
@@ -66,6 +66,8 @@ def run(
     table = tables.read(stores)
     level = subject_level(recipe, table)
     folds = splits.make(table, protocol)
+    for family in protocol.ablations:
+        tables.without(table, family)  # refused now rather than after the other networks are trained
     out.mkdir(parents=True, exist_ok=True)
     folder.write_recipe(out, recipe)
     jobs = _jobs(recipe, protocol, folds, training.ensemble, (tuple(stores), out))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from biosig_mtl import store
 from biosig_mtl.evaluation.duplicates import linked_subjects
-from biosig_mtl.types import F32, DataError, Fold, WindowTable
+from biosig_mtl.types import F32, DataError, Fold, RecipeError, WindowTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,22 +21,26 @@ if TYPE_CHECKING:
 def read(folders: Sequence[Path]) -> WindowTable:
     """Read one store, or join the two of a transfer: the second is the test side (``transfer_test`` in the index).
 
-    Ids that share waveform are one person under two names (see `linked`): they become one subject, named after the first. In a
-    transfer such a person of the source is left out, for the target has them too.
+    Ids of one data set that share waveform are one person under two names (see `linked`): they become one subject, named after
+    the first. A person of a transfer's source whom the target has too is left out of the source.
     """
     table = _as_stored(folders)
     pairs = _links(table, folders)
     if not pairs:
         return table
-    if len(folders) == 1:
-        return replace(table, index=table.index.assign(subject=_merged(table.subject, pairs)))
+    across = [pair for pair in pairs if len(folders) > 1 and _crosses(pair, table)]
+    name = _one_name(table.subject, [pair for pair in pairs if pair not in across])
+    subject = np.array([name[one] for one in table.subject])
+    merged = replace(table, index=table.index.assign(subject=subject))
+    if not across:
+        return merged
     is_test = table.index["transfer_test"].to_numpy(dtype=bool)
-    shared = {name for pair in pairs for name in pair}
-    return _rows(table, np.flatnonzero(is_test | ~np.isin(table.subject, sorted(shared))))
+    shared = sorted({name[one] for pair in across for one in pair})
+    return _rows(merged, np.flatnonzero(is_test | ~np.isin(subject, shared)))
 
 
 def linked(folders: Sequence[Path]) -> list[tuple[str, str]]:
-    """Return pairs of ids that share stretches of waveform, across the two sides only where there are two."""
+    """Return pairs of ids that share stretches of waveform, within a data set or across the two of a transfer."""
     return _links(_as_stored(folders), folders)
 
 
@@ -47,19 +51,21 @@ def _as_stored(folders: Sequence[Path]) -> WindowTable:
 
 
 def _links(table: WindowTable, folders: Sequence[Path]) -> list[tuple[str, str]]:
-    pairs = linked_subjects(read_fingerprints(folders), table.subject)
-    if "transfer_test" not in table.index:
-        return pairs
+    return linked_subjects(read_fingerprints(folders), table.subject)
+
+
+def _crosses(pair: tuple[str, str], table: WindowTable) -> bool:
     target = set(table.subject[table.index["transfer_test"].to_numpy(dtype=bool)])
-    return [pair for pair in pairs if (pair[0] in target) != (pair[1] in target)]
+    return (pair[0] in target) != (pair[1] in target)
 
 
-def _merged(subject: NDArray[np.str_], pairs: Sequence[tuple[str, str]]) -> NDArray[np.str_]:
-    name = {one: one for one in np.unique(subject)}
+def _one_name(subject: NDArray[np.str_], pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the name of every id: the first of all ids that are linked to it, however indirectly."""
+    name = {one: one for one in np.unique(subject).tolist()}
     for first, second in pairs:
         old, new = sorted((name[first], name[second]), reverse=True)
         name = {one: new if group == old else group for one, group in name.items()}
-    return np.array([name[one] for one in subject])
+    return name
 
 
 def _rows(table: WindowTable, rows: NDArray[np.int64]) -> WindowTable:
@@ -149,7 +155,7 @@ def without(table: WindowTable, family: str) -> WindowTable:
     keep = [j for j, name in enumerate(table.names) if not name.startswith(f"{family}.")]
     if len(keep) == len(table.names):
         known = ", ".join(sorted({name.split(".")[0] for name in table.names}))
-        raise DataError(f"split.ablations: there is no feature family '{family}'; there are {known}")
+        raise RecipeError(f"split.ablations: there is no feature family '{family}'; there are {known}")
     return replace(table, names=tuple(table.names[j] for j in keep), values=np.ascontiguousarray(table.values[:, keep]))
 
 

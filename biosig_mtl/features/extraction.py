@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biosig_mtl.features import hrv, inputs, pat, perfusion, person, pulse
+from biosig_mtl.features import ecg, hrv, inputs, pat, perfusion, person, pulse
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.settings import FeatureSettings
 from biosig_mtl.features.waveform import waveform
@@ -33,6 +33,7 @@ FEATURES: dict[str, Family] = {
     "pat": Family(pat.pat, ("pulse",)),
     "perfusion": Family(perfusion.perfusion, ("pulse", "raw")),
     "person": Family(person.person, ()),
+    "ecg_shape": Family(ecg.ecg_shape, ()),
     "stiffness": Family(person.stiffness, ("pulse",)),
 }
 

@@ -107,7 +107,7 @@ def admit(windows: Windows, settings: FeatureSettings, task: Task, required: Col
         fs=windows.fs,
         count=len(windows),
         samples=int(windows.signal.shape[-1]),
-        signals={name: windows.channel(name) for name in needed},
+        signals={name: windows.channel(name) for name in dict.fromkeys([*needed, *(n for n in known if n == settings.ecg)])},
         beats={name: windows.beats[name] for name in known if name in windows.beats},
         demographics=windows.demographics,
         timing_reliable=windows.timing_reliable,

@@ -150,3 +150,18 @@ def test_linear_skip_starts_as_nothing() -> None:
     batch = Batch(torch.empty(3, 0, 0), torch.randn(3, 1), torch.zeros(3, 1).bool(), torch.zeros(3, 2), torch.ones(3))
     said = torch.randn(3, 2)
     assert torch.equal(answers(said, batch), said)
+
+
+def test_said_for_is_what_has_to_be_said() -> None:
+    answers = Answers(InputSpec((), 0, ("a.x",), ("sbp", "dbp")), linear_skip=False, min_pulse_pressure=5.0)
+    answers.set_target_scale(torch.tensor([128.0, 72.0]), torch.tensor([20.0, 11.0]))
+    targets = torch.tensor([[1.0, 0.5], [0.0, 0.0], [-1.0, -2.0]])
+    assert torch.allclose(answers(answers.said_for(targets), _empty_batch(3)), targets, atol=1e-4)
+    crossed = torch.tensor([[-3.0, 3.0], [0.1, float("nan")]])  # 68 over 105 mmHg, and an unknown
+    said = answers.said_for(crossed)
+    assert torch.isfinite(said[0]).all()
+    assert torch.isnan(said[1, 1])
+    plain = Answers(InputSpec((), 0, ("a.x",), ("sbp", "dbp")), linear_skip=False, min_pulse_pressure=None)
+    assert torch.equal(plain.said_for(targets), targets)
+    plain.set_linear_skip(torch.ones(2, 2), torch.ones(2))
+    assert plain.skip is None

@@ -24,7 +24,7 @@ def test_unknown_targets_leave_loss_and_gradient_as_if_the_window_were_not_there
     targets[2:4, 0] = math.nan
     weight = torch.rand(6, generator=torch.Generator().manual_seed(2))
     told, _ = masked_loss(predictions, targets, weight, "huber")
-    told.sum().backward()
+    told.sum().backward()  # type: ignore[no-untyped-call]
     keep = [0, 1, 4, 5]
     alone, _ = masked_loss(predictions[keep], targets[keep], weight[keep], "huber")
     assert told[0].item() == pytest.approx(alone[0].item())
@@ -36,7 +36,7 @@ def test_unknown_targets_leave_loss_and_gradient_as_if_the_window_were_not_there
 def test_a_target_without_any_value_has_no_loss_and_no_gradient() -> None:
     predictions = torch.randn(4, 2, requires_grad=True)
     told, present = masked_loss(predictions, torch.full((4, 2), math.nan), torch.ones(4), "mse")
-    told.sum().backward()
+    told.sum().backward()  # type: ignore[no-untyped-call]
     assert told.tolist() == [0, 0]
     assert not present.any()
     assert predictions.grad is not None
