@@ -104,7 +104,8 @@ def _roots(data: Sequence[str] | None, datasets: Sequence[str]) -> dict[str, Pat
     roots: dict[str, Path | None] = dict.fromkeys(datasets)
     for word in data or ():
         name, named, folder = word.partition("=")
-        if not named:
+        # A folder may have '=' in its name.
+        if not named or (name not in roots and Path(word).is_dir()):
             name, folder = datasets[0], word
             if len(datasets) > 1:
                 raise RecipeError(f"--data {word}: this recipe names {' and '.join(datasets)}; write --data NAME=FOLDER")

@@ -13,7 +13,7 @@ import numpy as np
 
 from biosig_mtl import models, pipeline
 from biosig_mtl.data.readers import entry_for, open_source
-from biosig_mtl.recipe import from_dict
+from biosig_mtl.recipe import choose, from_dict
 from biosig_mtl.training import checkpoint
 from biosig_mtl.types import (
     F64,
@@ -29,6 +29,9 @@ from biosig_mtl.types import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+PERSON = ("age_years", "sex_male", "height_cm", "weight_kg", "bmi")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,13 @@ class Predictor:
     def targets(self) -> tuple[str, ...]:
         """Names of what is estimated."""
         return self.ensemble.spec.targets
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the raw channels that the run can use."""
+        made = {str(step.name) for step in self.preparation.steps if getattr(step, "name", None)}
+        named = (str(step.channel) for step in self.preparation.steps if getattr(step, "channel", None))
+        return tuple(dict.fromkeys(name for name in named if name not in made))
 
     def predict(self, source: Source, entry: Entry) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
         """Return estimates, what was refused, and what the reader noted (missing parts of a damaged file).
@@ -88,7 +98,8 @@ class Predictor:
             needed = getattr(step, "channel", None)
             if needed is not None and needed not in made and not getattr(step, "optional", False):
                 raise DataError(f"{record}: missing channel '{needed}', which this run needs; it has {', '.join(sorted(made))}")
-            made.add(str(getattr(step, "name", None) or needed))
+            if name := getattr(step, "name", None) or needed:
+                made.add(str(name))
 
     def _frame(self, windows: Windows, features: Features) -> pd.DataFrame:
         import pandas as pd
@@ -148,10 +159,16 @@ def predict_file(
 
     Raises
     ------
+    RecipeError
+        A word in ``channels`` or ``demographics`` that the run does not know.
     DataError
         The recording cannot be read, lacks a channel or has no usable window.
     """
+    for word in demographics or {}:
+        choose(word, PERSON, "fact about the person (--person)")
     predictor = Predictor.load(run)
+    for word in channels or {}:
+        choose(word, predictor.channels, "channel of this run (--channel)")
     entry = entry_for(recording, channels=channels)
     if demographics:
         entry = replace(entry, demographics={**entry.demographics, **demographics})

@@ -9,6 +9,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def write(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 
@@ -138,9 +140,13 @@ def read_folds(out: Path) -> list[Fold]:
     path = out / "folds.parquet"
     if not path.is_file():
         raise DataError(f"{out}: not a finished run folder: folds.parquet is missing")
-    frame = pd.read_parquet(path)
+    try:
+        groups = list(pd.read_parquet(path, columns=["row", "part", "fold", "seed", "leaky"]).groupby(["seed", "fold"]))
+    except (OSError, ValueError) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path}: not readable, copy the run folder again: {why}") from error
     folds = []
-    for _, group in frame.groupby(["seed", "fold"], sort=True):
+    for _, group in groups:
         number, seed, leaky = (group[key].iloc[0] for key in ("fold", "seed", "leaky"))
         parts = {name: np.sort(part["row"].to_numpy(np.int64)) for name, part in group.groupby("part")}
         empty = np.empty(0, np.int64)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biosig_mtl.evaluation import audit, scores
 from biosig_mtl.experiment.members import CONTROL, MODEL, Result
 from biosig_mtl.models import baselines
 from biosig_mtl.training import subject_weights
-from biosig_mtl.types import F64, I64, Fold, Predictions, WindowTable
+from biosig_mtl.types import F64, I64, Bool, Fold, Predictions, WindowTable
 
 LEVEL = 0.9
 TARGET_MEDIAN = "target_median"
+ALONE = "network without the kernel beside it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ def gather(table: WindowTable, folds: Sequence[Fold], results: Sequence[Result],
         How subjects are balanced in training; the baselines are weighted alike.
     """
     variants = {name: _variant(table, folds, results, name) for name in dict.fromkeys(r.job.variant for r in results)}
+    if all(r.alone is not None for r in results if r.job.variant == MODEL):
+        variants[ALONE] = _variant(table, folds, [replace(r, test=r.alone) for r in results if r.alone is not None], MODEL)
     fitted = [_fitted(r) for r in results]
     made: dict[str, Predictions | scores.Absent] = {}
     for name in baselines.BASELINES:
@@ -102,16 +106,23 @@ def _baseline(
     return predictions(table, parts), evidence
 
 
-def _target_median(table: WindowTable, folds: Sequence[Fold]) -> Predictions:
+def _target_median(table: WindowTable, folds: Sequence[Fold]) -> Predictions | scores.Absent:
     """Return the median of the target set's *other* subjects (each weighs the same): a predictor that knows the target."""
     parts = []
     for fold in folds:
         subject, truth = table.subject[fold.test], table.targets[fold.test].astype(np.float64)
         people = np.unique(subject)
-        medians = np.stack([np.nanmedian(truth[subject == person], axis=0) for person in people])
-        others = {person: np.nanmedian(np.delete(medians, i, axis=0), axis=0) for i, person in enumerate(people)}
+        if people.size < 2:
+            return scores.Absent("the target has one subject: there are no others to take the median of")
+        medians = np.stack([_medians(truth[subject == person]) for person in people])
+        others = {person: _medians(np.delete(medians, i, axis=0)) for i, person in enumerate(people)}
         parts.append((fold, np.stack([others[person] for person in subject])))
     return predictions(table, parts)
+
+
+def _medians(values: F64) -> F64:
+    """Return the median of each column's known values, shape (target,); NaN where none is known."""
+    return np.array([np.median(known) if (known := column[~np.isnan(column)]).size else np.nan for column in values.T])
 
 
 def half_widths(table: WindowTable, folds: Sequence[Fold], results: Sequence[Result]) -> dict[tuple[int, int], F64]:
@@ -133,6 +144,8 @@ def half_widths(table: WindowTable, folds: Sequence[Fold], results: Sequence[Res
 
 def _quantile(values: F64, weight: F64) -> float:
     known = np.isfinite(values)
+    if not known.any():
+        return float("nan")
     order = np.argsort(values[known], kind="stable")
     share = np.cumsum(weight[known][order]) / weight[known].sum()
     place = min(int(np.searchsorted(share, LEVEL)), order.size - 1)
@@ -140,18 +153,24 @@ def _quantile(values: F64, weight: F64) -> float:
 
 
 def interval_facts(model: Predictions, half: F64) -> dict[str, dict[str, float]]:
-    """Return the measured coverage (each subject alike) and the mean width of the intervals, by target."""
-    _, code = np.unique(model.subject, return_inverse=True)
-    count = np.bincount(code)
+    """Return the measured coverage (each subject with a known value alike) and the mean width of the intervals, by target."""
     inside = np.abs(model.y_pred - model.y_true) <= half
     return {
         name: {
             "level": LEVEL,
-            "coverage": float((np.bincount(code, inside[:, j]) / count).mean()),
+            "coverage": _by_subject(model.subject, inside[:, j], ~np.isnan(model.y_true[:, j])),
             "width": float(2 * half[:, j].mean()),
         }
         for j, name in enumerate(model.target_names)
     }
+
+
+def _by_subject(subject: NDArray[np.str_], inside: Bool, known: Bool) -> float:
+    """Return the mean over subjects of the share of their known windows that are inside."""
+    if not known.any():
+        return float("nan")
+    _, code = np.unique(subject[known], return_inverse=True)
+    return float((np.bincount(code, inside[known]) / np.bincount(code)).mean())
 
 
 def control_rows(model: Predictions, control: Predictions) -> I64:

@@ -59,7 +59,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a job gives back: predictions (n, T) on its test and validation rows in mmHg, history, what was fitted on what."""
+    """What a job gives back: predictions (n, T) on its test and validation rows in mmHg, history, what was fitted on what.
+
+    ``alone`` are the test predictions of the network without the kernel beside it, and ``kernel_share`` (T,) is how much of the
+    blend is the kernel's; None and empty for networks without one.
+    """
 
     job: Job
     test: F64
@@ -69,6 +73,8 @@ class Result:
     history: list[dict[str, float]]
     warnings: tuple[str, ...]
     split_report: Mapping[str, Any]
+    alone: F64 | None
+    kernel_share: tuple[float, ...]
 
 
 def settings(recipe: Recipe) -> tuple[str, object, TrainingSettings]:
@@ -147,6 +153,13 @@ def _work(job: Job) -> None:
         "history": folder.finite(list(found.history)),
         "warnings": list(found.warnings),
     }
+    beside = getattr(model, "beside", None)
+    if job.variant == MODEL and beside is not None:
+        share = beside.share.clone()
+        beside.share.zero_()
+        content["alone"] = predict(model, truth, fold.test, scaler).tolist()
+        beside.share.copy_(share)
+        content["kernel_share"] = share.tolist()
     if job.variant == MODEL and job.member == 0:
         content["split_report"] = folder.finite(split_report(model, table, fold.test, scaler, found.history))
     if job.variant == MODEL:
@@ -179,4 +192,6 @@ def result(job: Job) -> Result:
         history=content["history"],
         warnings=tuple(content["warnings"]),
         split_report=content.get("split_report", {}),
+        alone=np.array(content["alone"], np.float64) if "alone" in content else None,
+        kernel_share=tuple(content.get("kernel_share", ())),
     )

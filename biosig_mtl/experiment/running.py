@@ -89,7 +89,7 @@ def run(
     }
     checks = audit.run(audit.Evidence(task=task, **evidence), rng)
     told = _told(protocol, table, stores, level, facts)
-    extras = _extras(graded, half, rng) | {"warnings": _warnings(results, tables.linked(stores))}
+    extras = _extras(graded, half, rng) | {"warnings": _warnings(results, tables.linked(stores), table.target_names)}
     described = scores.Protocol(
         dataset=recipe.data.dataset if not recipe.data.test_dataset else f"{recipe.data.dataset} → {recipe.data.test_dataset}",
         protocol=protocol.scheme,
@@ -231,9 +231,13 @@ def _extras(graded: Graded, half: np.ndarray[Any, Any], rng: np.random.Generator
     return extras
 
 
-def _warnings(results: Sequence[Result], linked: Sequence[tuple[str, str]]) -> list[str]:
+def _warnings(results: Sequence[Result], linked: Sequence[tuple[str, str]], names: Sequence[str]) -> list[str]:
     """Return what a reader of the scores should know: merged ids, and what went wrong in training."""
     told = sorted({w for r in results if r.job.variant == MODEL for w in r.warnings})
+    shares = [r.kernel_share for r in results if r.job.variant == MODEL and r.kernel_share]
+    if shares:
+        mean = ", ".join(f"{name} {100 * s:.0f} %" for name, s in zip(names, np.mean(shares, axis=0), strict=True))
+        told.insert(0, f"the estimates are a blend; share of the kernel ridge beside the network: {mean}")
     if linked:
         pairs = ", ".join(f"{a} = {b}" for a, b in linked)
         told.insert(0, f"{len(linked)} pairs of ids share waveform; each pair counts as one subject, or is left out: {pairs}")

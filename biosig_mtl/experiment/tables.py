@@ -121,6 +121,8 @@ class _Joined:
         return self[np.arange(len(self))].astype(dtype or self.dtype, copy=False)
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
+        if isinstance(rows, tuple):
+            return _inside(self[rows[0]], rows[1:], self.ndim)
         picked = np.arange(len(self))[rows]
         flat = np.atleast_1d(picked)
         out = np.empty((flat.size, *self.shape[1:]), self.dtype)
@@ -147,7 +149,14 @@ class _Picked:
         return np.asarray(self._whole[self._rows], dtype or self.dtype)
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
+        if isinstance(rows, tuple):
+            return _inside(self[rows[0]], rows[1:], self.ndim)
         return np.asarray(self._whole[self._rows[rows]])
+
+
+def _inside(picked: NDArray[Any], rest: tuple[Any, ...], ndim: int) -> NDArray[Any]:
+    """Return what further indices pick out of rows that are picked already."""
+    return np.asarray(picked[(slice(None), *rest) if picked.ndim == ndim else rest])
 
 
 def without(table: WindowTable, family: str) -> WindowTable:

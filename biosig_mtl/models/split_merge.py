@@ -19,7 +19,8 @@ Everything else is our choice:
 - pooling: the mean over tokens, in which time steps and feature tokens have equal say (``pool: mean`` is the plain mean).
 
 Extensions of ours, all off with ``paper_mode``: the linear skip from features to predictions, the private head (each
-task-specific split answers its task alone), the mask-coverage penalty of the trainer. ``ordered`` (DBP < SBP by construction)
+task-specific split answers its task alone), the mask-coverage penalty of the trainer, the kernel ridge beside the network
+(`biosig_mtl.models.kernel`, ``kernel_landmarks``). ``ordered`` (DBP < SBP by construction)
 is ours too and off unless asked for.
 """
 
@@ -30,6 +31,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from biosig_mtl.models.blocks import Answers, Heads, Pool, TokenChoice, Tokens
+from biosig_mtl.models.kernel import KernelRidge
 from biosig_mtl.models.merging import Merge, make_merge
 from biosig_mtl.models.splitting import MasksAct, Normaliser, SplitChoice, SplitHeads, Splitter
 from biosig_mtl.types import Batch, InputSpec, Output
@@ -60,6 +62,7 @@ class SplitMergeSettings:
     linear_skip: bool = True
     ordered: bool = False
     min_pulse_pressure_mmhg: float = 5.0
+    kernel_landmarks: int = 0
     paper_mode: bool = False
 
     def __post_init__(self) -> None:
@@ -69,6 +72,8 @@ class SplitMergeSettings:
             raise ValueError(f"need heads >= 1 that divide width, got {self.heads}, {self.width}")
         if self.temperature <= 0.0:
             raise ValueError(f"need temperature > 0, got {self.temperature}")
+        if self.kernel_landmarks < 0 or (self.kernel_landmarks and self.ordered):
+            raise ValueError("need kernel_landmarks >= 0, and 0 with ordered: a blend would not keep DBP below SBP")
         if self.min_pulse_pressure_mmhg < 0.0:
             raise ValueError(f"need min_pulse_pressure_mmhg >= 0, got {self.min_pulse_pressure_mmhg}")
 
@@ -100,6 +105,9 @@ class SplitMerge(nn.Module):
             min_pulse_pressure=s.min_pulse_pressure_mmhg if s.ordered else None,
         )
 
+        on = s.kernel_landmarks > 0 and bool(spec.features) and not s.paper_mode
+        self.beside = KernelRidge(spec, s.kernel_landmarks) if on else None
+
     @property
     def uses_waveform(self) -> bool:
         """Whether batches need their waveform."""
@@ -119,6 +127,8 @@ class SplitMerge(nn.Module):
         """Merge the splits and answer every task."""
         augmented, gates = self.merger(splits, self._pool)
         predictions = self.answers(self.heads(augmented), batch)
+        if self.beside is not None and not self.training:
+            predictions = self.beside.blend(predictions, batch)
         private = self.private(self._pool(splits[:, 1:])) if self.private is not None else None
         return Output(predictions, masks=masks, splits=splits, private=private, gates=gates)
 

@@ -151,17 +151,24 @@ def prepare(
 
 def find_store(recipe: Recipe, into: Path, dataset: str) -> Path:
     """Return the finished store of a recipe's upstream blocks; raise `DataError` that says how to make it."""
-    version = str(manifests.load(dataset).version)
-    upstream = resolved(recipe) | {"manifest": dataset, "version": version, "format": store.FORMAT}
+    manifest = manifests.load(dataset)
+    upstream = resolved(recipe) | {"manifest": manifest.name, "version": str(manifest.version), "format": store.FORMAT}
     upstream["chosen"] = _chosen(recipe)
     wanted = json.loads(json.dumps(upstream))
+    found = []
     for plan in sorted(into.glob("*/plan.json")):
         try:
             content = json.loads(plan.read_text(encoding="utf-8"))
         except ValueError as error:
             raise DataError(f"{plan}: damaged; delete its folder and run `biosig-mtl prepare` again") from error
         if all(content.get(key) == value for key, value in wanted.items()) and store.is_finished(plan.parent):
-            return plan.parent
+            found.append(plan.parent)
+    if len(found) > 1:
+        # The data were corrected in between: a store of either could be meant.
+        names = " and ".join(folder.name for folder in found)
+        raise DataError(f"{into}: {names} are stores of {dataset} for this recipe; delete the old one, or use `biosig-mtl run`")
+    if found:
+        return found[0]
     raise DataError(
         f"{into}: holds no finished store of {dataset} for this recipe; run `biosig-mtl prepare` with --store {into}"
     )

@@ -20,6 +20,7 @@ from torch.func import functional_call
 
 from biosig_mtl.training.batches import BatchSource, Scaler, check_table, shuffled, subject_weights
 from biosig_mtl.training.independence import IndependenceTerm, ramp
+from biosig_mtl.training.kernel import choose_share, fit_kernel
 from biosig_mtl.training.losses import mask_coverage, masked_loss
 from biosig_mtl.training.precision import autocast, bf16_pays
 from biosig_mtl.training.prediction import EVALUATION_BATCH, as_network, device_of, moved, predict, subject_mae
@@ -114,6 +115,8 @@ class _Run:
         self.train = BatchSource(table, fold.train, scaler, waveform=waveform)
         self.train.weight = torch.from_numpy(subject_weights(table.subject[fold.train], settings.balance_subjects))
         self.validation = BatchSource(table, fold.validation, scaler, waveform=waveform)
+        self.seed, self.train_subject = seed, table.subject[fold.train]
+        self.train_targets = scaler.targets(table.targets[fold.train])
         self.validation_subject = table.subject[fold.validation]
         self.validation_targets = scaler.targets(table.targets[fold.validation])
         self.rng = torch.Generator().manual_seed(seed)
@@ -289,7 +292,23 @@ class _Run:
         """Put the best weights into the network and say what went wrong."""
         self.model.load_state_dict(self.best)
         self.model.eval()
-        return FitResult(self.best, tuple(self.history), self.best_epoch, self.best_score, self._warnings())
+        self._set_beside()
+        state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        return FitResult(state, tuple(self.history), self.best_epoch, self.best_score, self._warnings())
+
+    def _set_beside(self) -> None:
+        """Fit the kernel beside the network, if it has one, and its share of the prediction."""
+        kernel = getattr(self.model, "beside", None)
+        if kernel is None or len(self.validation) == 0:
+            return
+        values = self.train.linear_inputs()[0][:, : kernel.landmarks.shape[1]]
+        truth = self.train_targets.astype(np.float64)
+        with torch.no_grad():
+            fit_kernel(kernel, values.cpu(), truth, self.train_subject, self.train.weight.double().numpy(), self.seed)
+            parts = [(self.model(b).predictions, kernel(b)) for b in self.validation.in_order(EVALUATION_BATCH)]
+            network, beside = (torch.cat(side).double().numpy() for side in zip(*parts, strict=True))
+            shares = choose_share(network, beside, self.validation_targets.astype(np.float64), self.validation_subject)
+            kernel.share.copy_(torch.from_numpy(shares))
 
     def _warnings(self) -> tuple[str, ...]:
         told = []

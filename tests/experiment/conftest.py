@@ -126,7 +126,7 @@ def some_predictions(subject: Sequence[str], y_true: Any, y_pred: Any, **more: A
         "row": np.arange(n),
         "fold": np.zeros(n, np.int64),
         "seed": np.zeros(n, np.int64),
-        "subject": np.array(subject),
+        "subject": np.array(list(subject)),
         "onset_s": np.arange(float(n)),
         "y_true": np.asarray(y_true, np.float64),
         "y_pred": np.asarray(y_pred, np.float64),

@@ -1,0 +1,16 @@
+"""The front door: every name leads to the thing it says."""
+
+from __future__ import annotations
+
+import biosig_mtl
+
+
+def test_every_public_name_has_a_door_and_every_door_a_public_name() -> None:
+    assert set(biosig_mtl._DOORS) | {"__version__"} == set(biosig_mtl.__all__)
+    assert len(biosig_mtl.__all__) <= 25
+    for name, (module, there) in biosig_mtl._DOORS.items():
+        made = getattr(biosig_mtl, name)
+        assert made.__name__ == there
+        assert made.__module__.startswith("biosig_mtl.")
+        assert module
+        assert made.__doc__
