@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from biosig_mtl.pipeline import preparation, prepare
     from biosig_mtl.recipe import load as load_recipe
     from biosig_mtl.report import render as render_report
+    from biosig_mtl.report import verdict_lines
     from biosig_mtl.store import read as read_store
     from biosig_mtl.types import BiosigError, Channel, Record, Scores, Windows, WindowTable
 
@@ -44,6 +45,7 @@ _DOORS = {
     "read_store": ("store", "read"),
     "render_report": ("report", "render"),
     "run_experiment": ("experiment", "run"),
+    "verdict_lines": ("report", "verdict_lines"),
     "write_cohort": ("data.synthetic", "write"),
 }
 
@@ -67,6 +69,7 @@ __all__ = [
     "read_store",
     "render_report",
     "run_experiment",
+    "verdict_lines",
     "write_cohort",
 ]
 

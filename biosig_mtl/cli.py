@@ -269,13 +269,19 @@ def predict(
     person: Annotated[
         list[str] | None, typer.Option("--person", help="age_years=61, sex_male=1, height_cm=170, weight_kg=70.")
     ] = None,
+    *,
+    timing_reliable: Annotated[
+        bool, typer.Option("--timing-reliable", help="Times between the channels of this recording may be trusted.")
+    ] = False,
 ) -> None:
     """Estimate pressures on a new recording, one row a window."""
     from biosig_mtl import inference
 
     names = {ours: (theirs,) for ours, theirs in (_pair(w, "--channel") for w in channel or ())}
     facts = {key: _number(value, key) for key, value in (_pair(w, "--person") for w in person or ())}
-    told = inference.predict_file(run, recording, out, channels=names or None, demographics=facts)
+    told = inference.predict_file(
+        run, recording, out, channels=names or None, demographics=facts, timing_reliable=timing_reliable
+    )
     _say(told)
 
 

@@ -141,6 +141,8 @@ def predict_file(
     out: Path,
     channels: Mapping[str, tuple[str, ...]] | None = None,
     demographics: Mapping[str, float] | None = None,
+    *,
+    timing_reliable: bool = False,
 ) -> str:
     """Estimate on a recording and write the table; return a sentence about it.
 
@@ -156,6 +158,8 @@ def predict_file(
         Our channel names to those of the file; None: guessed by name.
     demographics
         ``age_years sex_male height_cm weight_kg`` as far as they are known.
+    timing_reliable
+        Whether times between its channels may be trusted; a run that uses pulse arrival times misses them otherwise.
 
     Raises
     ------
@@ -169,7 +173,7 @@ def predict_file(
     predictor = Predictor.load(run)
     for word in channels or {}:
         choose(word, predictor.channels, "channel of this run (--channel)")
-    entry = entry_for(recording, channels=channels)
+    entry = replace(entry_for(recording, channels=channels), timing_reliable=timing_reliable)
     if demographics:
         entry = replace(entry, demographics={**entry.demographics, **demographics})
     frame, rejected, notes = predictor.predict(open_source(entry), entry)

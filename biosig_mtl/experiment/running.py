@@ -25,6 +25,7 @@ Progress = Callable[[int, int], None]
 # (blood_pressure.md §6.1: the column "audit if below", divided by the mean predictor).
 TOO_GOOD = {"sbp": 0.6, "dbp": 0.6}
 SAFE_LEVELS = {"person", "group"}
+SHUFFLES = 2
 
 
 def run(
@@ -138,8 +139,12 @@ def _jobs(
         for member in range(count)
     ]
     if protocol.negative_control:
-        # One network a fold of the first seed: the control asks whether anything leaks, not how well an ensemble does.
-        jobs += [Job(CONTROL, f, 0, ensemble, content, stores, out) for f in folds if f.seed == protocol.seeds[0]]
+        # The first seed is enough: the control asks whether anything leaks, not how well an ensemble does. Each network gets
+        # another shuffle, for with few people a single shuffle may look like skill by luck.
+        first = [fold for fold in folds if fold.seed == protocol.seeds[0]]
+        jobs += [
+            Job(CONTROL, fold, k, max(ensemble, SHUFFLES), content, stores, out) for fold in first for k in range(SHUFFLES)
+        ]
     return jobs
 
 

@@ -37,7 +37,7 @@ def ecg_shape(inputs: Inputs) -> dict[str, F32]:
     beat = (median - level) / span
     step_s = float(GRID_S[1] - GRID_S[0])
     width = np.where(np.isnan(span), np.nan, (np.abs(beat) > 0.25).sum(axis=0) * step_s)
-    columns = {f"ecg.at_{1000 * s:+.0f}ms": row for s, row in zip(GRID_S[::SHOWN], beat[::SHOWN], strict=True)}
+    columns = {f"ecg.at_{round(1000 * s):+d}ms": row for s, row in zip(GRID_S[::SHOWN], beat[::SHOWN], strict=True)}
     return columns | {
         "ecg.span": span,
         "ecg.width_s": width.astype(np.float32),
