@@ -60,9 +60,9 @@ class Predictor:
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the raw channels that the run can use."""
-        made = {str(step.name) for step in self.preparation.steps if getattr(step, "name", None)}
-        named = (str(step.channel) for step in self.preparation.steps if getattr(step, "channel", None))
-        return tuple(dict.fromkeys(name for name in named if name not in made))
+        made = {getattr(step, "name", None) for step in self.preparation.steps}
+        named = (getattr(step, "channel", None) for step in self.preparation.steps)
+        return tuple(dict.fromkeys(str(name) for name in named if name is not None and name not in made))
 
     def predict(self, source: Source, entry: Entry) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
         """Return estimates, what was refused, and what the reader noted (missing parts of a damaged file).

@@ -216,7 +216,12 @@ def test_the_demo_is_the_run_on_a_simulated_cohort(
 ) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(cli, "run", lambda *words, **more: seen.append((words, more)))
-    monkeypatch.setattr("biosig_mtl.data.synthetic.write", lambda cohort, folder: seen.append(cohort) or folder)
+
+    def writes(cohort: Cohort, folder: Path) -> Path:
+        seen.append(cohort)
+        return folder
+
+    monkeypatch.setattr("biosig_mtl.data.synthetic.write", writes)
     code, out, _ = call(capsys, "demo", "--out", tmp_path / "demo", "--subjects", 12, "--workers", 1)
     assert code == 0
     assert "no number of this run says anything about real ones" in out

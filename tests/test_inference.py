@@ -57,7 +57,7 @@ def recording(cohort: Path, channels: Any = NAMES) -> Entry:
 
 def people(cohort: Path) -> dict[str, float]:
     frame = pd.read_csv(cohort / "subjects.csv").set_index("subject")
-    return {str(k): float(v) for k, v in frame.loc["s001", ["age_years", "sex_male", "height_cm", "weight_kg"]].items()}
+    return {str(k): float(frame[k]["s001"]) for k in ("age_years", "sex_male", "height_cm", "weight_kg")}
 
 
 def test_a_prediction_is_the_mean_of_all_networks_on_the_windows_of_the_store(

@@ -53,4 +53,5 @@ class KernelRidge(nn.Module):
 
     def blend(self, predictions: Tensor, batch: Batch) -> Tensor:
         """Return predictions (B, T) mixed with the kernel's."""
-        return predictions + self.share * (self(batch) - predictions)
+        mixed: Tensor = predictions + self.share * (self(batch) - predictions)
+        return mixed

@@ -97,7 +97,7 @@ def test_stores_of_two_recipes_are_no_transfer(place: Path, target_place: Path, 
             table = real(folder)
             return replace(table, **change) if folder == target_place else table
 
-        monkeypatch.setattr(tables.store, "read", read)
+        monkeypatch.setattr(store, "read", read)
         with pytest.raises(DataError, match=f"differ in {next(iter(change))}: prepare both"):
             tables.read([place, target_place])
 

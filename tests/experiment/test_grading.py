@@ -33,6 +33,8 @@ def made(variant: str, split: Fold, member: int, offset: float) -> Result:
         history=[],
         warnings=(),
         split_report={},
+        alone=None,
+        kernel_share=(),
     )
 
 
@@ -59,8 +61,8 @@ def test_baselines_are_fitted_on_the_training_side(graded: grading.Graded) -> No
         assert set(fitted.rows.tolist()) <= side, fitted.what
     median = graded.baselines[scores.MEDIAN]
     assert isinstance(median, Predictions)
-    side = np.concatenate([FOLDS[0].train, FOLDS[0].validation])
-    low, high = table.targets[side].min(0), table.targets[side].max(0)
+    rows = np.concatenate([FOLDS[0].train, FOLDS[0].validation])
+    low, high = table.targets[rows].min(0), table.targets[rows].max(0)
     assert ((median.y_pred[:6] >= low) & (median.y_pred[:6] <= high)).all()
     assert (median.y_pred[:6] == median.y_pred[0]).all()
     assert grading.TARGET_MEDIAN not in graded.baselines
@@ -73,7 +75,9 @@ def test_baselines_are_fitted_on_the_training_side(graded: grading.Graded) -> No
 def test_the_median_of_the_target_leaves_its_own_subject_out() -> None:
     targets = [[100, 60], [102, 60], [120, 70], [140, 90], [150, np.nan]]
     table = small_table("aabcd", targets, transfer_test=[True] * 5)
-    estimate = grading._target_median(table, [fold([], [], range(5))]).y_pred
+    given = grading._target_median(table, [fold([], [], range(5))])
+    assert isinstance(given, Predictions)
+    estimate = given.y_pred
     np.testing.assert_allclose(estimate[:, 0], [140, 140, 140, 120, 120])
     np.testing.assert_allclose(estimate[:, 1], [80, 80, 75, 65, 70])
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from biosig_mtl import splits
+from biosig_mtl import splits, training
 from biosig_mtl.experiment import members, tables
 from biosig_mtl.experiment.members import CONTROL, MODEL, Job
 from biosig_mtl.recipe import Recipe
@@ -75,13 +75,13 @@ def test_a_control_learns_from_other_people_s_labels_and_is_tested_on_the_true(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[WindowTable] = []
-    real = members.TrainingData
+    real = training.TrainingData
 
     def data(table: WindowTable, *rest: Any) -> Any:
         seen.append(table)
         return real(table, *rest)
 
-    monkeypatch.setattr(members, "TrainingData", data)
+    monkeypatch.setattr("biosig_mtl.experiment.members.TrainingData", data)
     members.work(replace(job, variant=CONTROL, out=tmp_path))
     true = tables.read(job.stores).targets
     side = np.concatenate([job.fold.train, job.fold.validation])
@@ -94,7 +94,7 @@ def test_a_control_learns_from_other_people_s_labels_and_is_tested_on_the_true(
 
 def test_an_ablation_is_trained_without_its_family(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, ...]] = []
-    real = members.spec_of
+    real = training.spec_of
 
     def spec(table: WindowTable) -> Any:
         seen.append(table.names)

@@ -17,7 +17,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from biosig_mtl import experiment, store
+from biosig_mtl import experiment, splits, store
+from biosig_mtl.evaluation import scores as graders
 from biosig_mtl.experiment import grading, running, tables
 from biosig_mtl.recipe import Recipe, dump, load
 from biosig_mtl.types import DataError, RecipeError, WindowTable
@@ -275,7 +276,7 @@ def test_a_transfer_tests_on_the_other_set_and_beside_its_own_median(
 
 
 def test_a_run_without_a_training_median_is_refused() -> None:
-    absent: Any = {running.scores.MEDIAN: running.scores.Absent("no labels")}
+    absent: Any = {graders.MEDIAN: graders.Absent("no labels")}
     graded = grading.Graded(None, {}, absent, ())  # type: ignore[arg-type]
     with pytest.raises(DataError, match="the training median could not be computed: no labels"):
         running._median(graded)
@@ -295,7 +296,7 @@ def test_levels_of_ids_are_words_of_the_audit(whole: WindowTable, tiny: Recipe) 
 
 def test_a_table_without_facts_of_the_label_tells_unknown(place: Path, whole: WindowTable) -> None:
     table = replace(whole, index=whole.index.drop(columns="label_source"))
-    told = running._told(running.splits.Protocol(), table, [place], "person", [])
+    told = running._told(splits.Protocol(), table, [place], "person", [])
     assert told["reference"] == "unknown"
     assert told["stamps"] == ()
     assert tables.linked([place]) == []

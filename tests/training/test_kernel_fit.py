@@ -8,7 +8,7 @@ import torch
 
 from biosig_mtl.models.kernel import KernelRidge
 from biosig_mtl.models.split_merge import SplitMerge, SplitMergeSettings
-from biosig_mtl.training.kernel import _solve, choose_share, fit_kernel, landmarks
+from biosig_mtl.training.kernel import _Part, choose_share, fit_kernel, landmarks
 from biosig_mtl.types import Batch, InputSpec
 
 SPEC = InputSpec((), 0, ("pulse.a", "pulse.b", "hr.c"), ("sbp", "dbp"))
@@ -33,7 +33,7 @@ def test_with_every_row_as_a_landmark_it_is_kernel_ridge_itself() -> None:
     kernel = KernelRidge(SPEC, 40)
     near = kernel.similarity(shown.double(), shown.double()).numpy()
     weight = np.linspace(0.5, 2.0, 40)
-    slopes, offset = _solve((near, targets[:, 0], weight), near, 0.7)
+    slopes, offset = _Part(near, targets[:, 0], weight, np.zeros(40, np.int64)).solve(near, 0.7)
     # (K + λ W⁻¹) a = y − offset is the textbook solution (Saunders 1998, with weights).
     exact = np.linalg.solve(near + 0.7 * np.diag(1 / weight), targets[:, 0] - offset)
     np.testing.assert_allclose(near @ slopes, near @ exact, atol=2e-3)
