@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -52,17 +53,18 @@ def fit_kernel(kernel: Kernel, shown: Tensor, targets: F64, subject: NDArray[np.
     kernel.live.copy_(live.to(kernel.live.dtype))
     kernel.landmarks.zero_()
     kernel.landmarks[: chosen.size] = shown[torch.from_numpy(chosen)]
-    near = kernel.similarity(shown.double(), shown[torch.from_numpy(chosen)].double()).numpy()
-    among = near[chosen]
+    near = kernel.similarity(shown.double(), shown[torch.from_numpy(chosen)].double())
     people, code = np.unique(subject, return_inverse=True)
-    fold = (rng.permutation(people.size) % min(INNER_FOLDS, people.size))[code]
-    for t, target in enumerate(targets.T):
-        known = np.isfinite(target)
-        if known.any():
-            part = _Part(near[known], target[known], weight[known], fold[known])
-            slopes, offset = part.solve(among, part.best_penalty(among))
-            kernel.slopes[: chosen.size, t] = torch.from_numpy(slopes)
-            kernel.offset[t] = offset
+    fold = torch.from_numpy((rng.permutation(people.size) % min(INNER_FOLDS, people.size))[code])
+    known = np.isfinite(targets)
+    # Targets that are known in the same rows share all products over rows, which are most of the work.
+    for pattern in np.unique(known, axis=1).T:
+        columns = np.flatnonzero((known == pattern[:, None]).all(axis=0))
+        if pattern.any():
+            rows = torch.from_numpy(np.flatnonzero(pattern))
+            part = _Part(near[rows], torch.from_numpy(targets)[rows][:, columns], torch.from_numpy(weight)[rows], fold[rows])
+            kernel.slopes[: chosen.size, columns] = part.solve(near[chosen]).to(kernel.slopes.dtype)
+            kernel.offset[columns] = part.offset.to(kernel.offset.dtype)
 
 
 def landmarks(subject: NDArray[np.str_], count: int, rng: np.random.Generator) -> I64:
@@ -77,40 +79,45 @@ def landmarks(subject: NDArray[np.str_], count: int, rng: np.random.Generator) -
 
 
 class _Part:
-    """Training rows of one target. Products over rows are made once a fold: the whole minus what is held out."""
+    """Training rows of targets (n, T) that are known together. Products over rows are made once a fold: whole minus held."""
 
-    def __init__(self, near: F64, target: F64, weight: F64, fold: I64) -> None:
+    def __init__(self, near: Tensor, target: Tensor, weight: Tensor, fold: Tensor) -> None:
         self.near, self.target, self.weight, self.fold = near, target, weight, fold
-        self.offset = float(np.average(target, weights=weight))
-        self.products = self._products(np.ones(target.size, bool))
+        self.offset = (weight[:, None] * target).sum(0) / weight.sum()
+        self.left, self.right = self._products(torch.arange(len(target)))
 
-    def _products(self, rows: NDArray[np.bool_]) -> tuple[F64, F64]:
+    def _products(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         weighted = self.near[rows] * self.weight[rows, None]
         return weighted.T @ self.near[rows], weighted.T @ (self.target[rows] - self.offset)
 
-    def best_penalty(self, among: F64) -> float:
-        """Return the penalty with the least weighted absolute error on inner folds."""
-        errors = np.zeros(len(PENALTIES))
-        for k in np.unique(self.fold):
-            held = self.fold == k
-            if held.all():
-                return PENALTIES[-1]
-            without = self._products(held)
-            left, right = self.products[0] - without[0], self.products[1] - without[1]
+    def penalties(self, among: Tensor) -> list[float]:
+        """Return, for each target, the penalty with the least weighted absolute error on inner folds."""
+        errors = torch.zeros(len(PENALTIES), self.target.shape[1], dtype=torch.float64)
+        for k in sorted(set(self.fold.tolist())):
+            held = torch.nonzero(self.fold == k)[:, 0]
+            if len(held) == len(self.fold):
+                return [PENALTIES[-1]] * self.target.shape[1]
+            left, right = self._products(held)
             for i, penalty in enumerate(PENALTIES):
-                said = self.near[held] @ _solved(left, right, among, penalty) + self.offset
-                errors[i] += self.weight[held] @ np.abs(said - self.target[held])
-        return PENALTIES[int(np.argmin(errors))]
+                said = self.near[held] @ _solved(self.left - left, self.right - right, among, penalty) + self.offset
+                errors[i] += self.weight[held] @ (said - self.target[held]).abs()
+        return [PENALTIES[i] for i in errors.argmin(0).tolist()]
 
-    def solve(self, among: F64, penalty: float) -> tuple[F64, float]:
-        """Minimise Σ w (y − offset − K a)² + penalty · aᵀ K_mm a; the offset is the weighted mean of the targets."""
-        return _solved(*self.products, among, penalty), self.offset
+    def solve(self, among: Tensor, penalties: Sequence[float] = ()) -> Tensor:
+        """Return slopes (m, T) that minimise Σ w (y − offset − K a)² + penalty · aᵀ K_mm a.
+
+        The penalty of each target is chosen by inner folds where it is not given.
+        """
+        chosen = list(penalties) or self.penalties(among)
+        columns = [_solved(self.left, self.right[:, [t]], among, penalty) for t, penalty in enumerate(chosen)]
+        return torch.cat(columns, dim=1)
 
 
-def _solved(left: F64, right: F64, among: F64, penalty: float) -> F64:
+def _solved(left: Tensor, right: Tensor, among: Tensor, penalty: float) -> Tensor:
     system = left + penalty * among
-    system[np.diag_indices_from(system)] += 1e-6 * np.trace(system) / len(system)
-    return np.asarray(np.linalg.solve(system, right), np.float64)
+    system.diagonal().add_(1e-6 * system.diagonal().mean())
+    solved: Tensor = torch.cholesky_solve(right, torch.linalg.cholesky(system))
+    return solved
 
 
 def choose_share(network: F64, kernel: F64, truth: F64, subject: NDArray[np.str_]) -> F64:

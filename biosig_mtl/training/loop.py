@@ -305,15 +305,16 @@ class _Run:
         truth = self.train_targets.astype(np.float64)
         with torch.no_grad():
             fit_kernel(kernel, values.cpu(), truth, self.train_subject, self.train.weight.double().numpy(), self.seed)
-            parts = [(self.model(b).predictions, kernel(b)) for b in self.validation.in_order(EVALUATION_BATCH)]
-            network, beside = (torch.cat(side).double().numpy() for side in zip(*parts, strict=True))
+            batches = (moved(b, self.model) for b in self.validation.in_order(EVALUATION_BATCH))
+            parts = [(self.model(b).predictions, kernel(b)) for b in batches]
+            network, beside = (torch.cat(side).double().cpu().numpy() for side in zip(*parts, strict=True))
             shares = choose_share(network, beside, self.validation_targets.astype(np.float64), self.validation_subject)
             kernel.share.copy_(torch.from_numpy(shares))
 
     def _warnings(self) -> tuple[str, ...]:
         told = []
         if len(self.validation) == 0:
-            told.append("no validation windows: the last epoch was kept")
+            told.append("no validation windows: the last epoch was kept, and no kernel stands beside the network")
         elif self.best_epoch == self.settings.epochs - 1 > 0:
             told.append(f"the last epoch ({self.best_epoch}) was the best: train longer")
         for t, name in enumerate(self.targets):

@@ -31,12 +31,13 @@ def batch_of(shown: torch.Tensor) -> Batch:
 def test_with_every_row_as_a_landmark_it_is_kernel_ridge_itself() -> None:
     shown, targets, _ = rows(40)
     kernel = KernelRidge(SPEC, 40)
-    near = kernel.similarity(shown.double(), shown.double()).numpy()
+    near = kernel.similarity(shown.double(), shown.double())
     weight = np.linspace(0.5, 2.0, 40)
-    slopes, offset = _Part(near, targets[:, 0], weight, np.zeros(40, np.int64)).solve(near, 0.7)
+    part = _Part(near, torch.from_numpy(targets), torch.from_numpy(weight), torch.zeros(40))
+    slopes = part.solve(near, [0.7, 0.7]).numpy()
     # (K + λ W⁻¹) a = y − offset is the textbook solution (Saunders 1998, with weights).
-    exact = np.linalg.solve(near + 0.7 * np.diag(1 / weight), targets[:, 0] - offset)
-    np.testing.assert_allclose(near @ slopes, near @ exact, atol=2e-3)
+    exact = np.linalg.solve(near.numpy() + 0.7 * np.diag(1 / weight), targets - part.offset.numpy())
+    np.testing.assert_allclose(near.numpy() @ slopes, near.numpy() @ exact, atol=2e-3)
 
 
 def test_it_learns_what_no_line_can() -> None:
