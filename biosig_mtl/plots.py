@@ -212,7 +212,7 @@ def _legend_above(axes: Any) -> None:
 
 
 def _wrap(text: str, width: int = 26) -> str:
-    words, lines = text.replace("_", " ").split(), [""]
+    words, lines = text.split(), [""]
     for word in words:
         if lines[-1] and len(lines[-1]) + len(word) >= width:
             lines.append("")
