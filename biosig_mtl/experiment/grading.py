@@ -59,7 +59,8 @@ def gather(table: WindowTable, folds: Sequence[Fold], results: Sequence[Result],
 def _fitted(result: Result) -> audit.Fitted:
     fold = result.job.fold
     # Members validate on different training subjects, so together a fold's networks may have seen train and validation.
-    return audit.Fitted(f"scaler and networks, {result.job.variant}", result.fitted_rows, fold.number, fold.seed, ("train", "validation"))
+    what = f"scaler and networks, {result.job.variant}"
+    return audit.Fitted(what, result.fitted_rows, fold.number, fold.seed, ("train", "validation"))
 
 
 def predictions(table: WindowTable, parts: Sequence[tuple[Fold, F64]]) -> Predictions:
