@@ -35,7 +35,7 @@ def choose(word: str, words: Collection[str], what: str) -> str:
 
     >>> choose("bandpas", ["bandpass", "resample"], "signal step")
     Traceback (most recent call last):
-    biosig_mtl.types.RecipeError: unknown signal step 'bandpas'; did you mean 'bandpass'?
+    biosig_mtl.errors.RecipeError: unknown signal step 'bandpas'; did you mean 'bandpass'?
     """
     if word in words:
         return word

@@ -16,7 +16,14 @@ from biosig_mtl import cli
 from biosig_mtl.data.synthetic import Cohort, write
 from biosig_mtl.types import DataError, RecipeError
 
-WORDS = ("split.folds=2", "training.epochs=1", "model.width=8", "model.heads=2", "split.negative_control=false")
+WORDS = (
+    "training.ensemble=1",
+    "split.folds=2",
+    "training.epochs=1",
+    "model.width=8",
+    "model.heads=2",
+    "split.negative_control=false",
+)
 TINY = [word for setting in WORDS for word in ("--set", setting)]
 VERBS = ["demo", "check", "prepare", "train", "run", "report", "audit", "predict", "data", "store"]
 

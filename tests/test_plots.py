@@ -109,7 +109,7 @@ def test_bias_and_limits_are_drawn_where_they_are_known() -> None:
 
 
 def test_long_names_are_broken_into_lines() -> None:
-    assert plots._wrap("a very_long reason that needs two lines") == "a very long reason that\nneeds two lines"
+    assert plots._wrap("a very_long reason that needs two lines") == "a very_long reason that\nneeds two lines"
     assert plots._wrap("") == ""
 
 

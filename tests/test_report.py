@@ -276,7 +276,7 @@ def test_the_page_says_what_must_be_said(full: tuple[Path, str]) -> None:
         "Audit passed: 4 checks.",
         "not available: no beats in any window",
         "does not apply: invasive reference",
-        "low sqi",
+        "low_sqi",
         "Negative control",
         "made by this package",
         "HSIC 0.03",

@@ -111,11 +111,11 @@ def test_every_window_is_tested_once_by_networks_that_never_saw_its_subject(run:
 
 
 def test_progress_counts_every_network(run: Run) -> None:
-    # Two folds of the model, two of the control.
-    assert run.progress == tuple((i, 4) for i in range(1, 5))
+    # Two folds of the model; two of the control, each with two shuffles.
+    assert run.progress == tuple((i, 6) for i in range(1, 7))
     history = pd.read_csv(run.folder / "history.csv")
     assert set(history["variant"]) == {"model", "control"}
-    assert len(history) == 4 * 2
+    assert len(history) == 6 * 2
 
 
 def test_examples_carry_the_estimate_beside_the_reference(run: Run) -> None:
@@ -247,7 +247,8 @@ def test_ablation_linked_ids_and_several_seeds_are_told(
     assert content["warnings"][0].startswith("1 pairs of ids share waveform; each pair counts as one subject")
     assert "s003 = s011" in content["warnings"][0]
     assert content["n_subjects"] == 13
-    assert [(a["variant"], a["target"]) for a in content["ablation"]] == [("without person", "sbp"), ("without person", "dbp")]
+    variants = ["without person", "network without the kernel beside it"]
+    assert [(a["variant"], a["target"]) for a in content["ablation"]] == [(v, t) for v in variants for t in ("sbp", "dbp")]
     assert set(content["ablation"][0]) >= {"mase", "mase_ci95", "mae_over_full_model", "mae_over_full_model_ci95"}
     assert content["seeds"] == [0, 1]
     assert content["folds"] == 2
