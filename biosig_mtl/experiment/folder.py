@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from biosig_mtl import store
+from biosig_mtl.evaluation.scores import plain
 from biosig_mtl.recipe import Recipe, dump
 from biosig_mtl.types import DataError, Fold, Predictions, WindowTable
 
@@ -38,18 +38,7 @@ def write(path: Path, content: str | bytes) -> None:
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON; NaN becomes null, for JSON has none."""
-    write(path, json.dumps(finite(content), indent=1, ensure_ascii=False) + "\n")
-
-
-def finite(content: Any) -> Any:
-    """Return content that JSON can hold."""
-    if isinstance(content, Mapping):
-        return {str(k): finite(v) for k, v in content.items()}
-    if isinstance(content, list | tuple):
-        return [finite(v) for v in content]
-    if isinstance(content, np.generic):
-        return finite(content.item())
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+    write(path, json.dumps(plain(content), indent=1, ensure_ascii=False) + "\n")
 
 
 def write_recipe(out: Path, recipe: Recipe) -> None:

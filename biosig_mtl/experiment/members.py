@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from biosig_mtl import models
+from biosig_mtl.evaluation.scores import plain
 from biosig_mtl.experiment import folder, tables
 from biosig_mtl.recipe import Recipe, build, choose, from_dict
 from biosig_mtl.splits import inner
@@ -150,7 +151,7 @@ def _work(job: Job) -> None:
     content = {key: predict(model, truth, part, scaler).tolist() for key, part in rows.items()} | {
         "validation_rows": fold.validation.tolist(),
         "fitted_rows": scaler.fitted_rows.tolist(),
-        "history": folder.finite(list(found.history)),
+        "history": plain(list(found.history)),
         "warnings": list(found.warnings),
     }
     beside = getattr(model, "beside", None)
@@ -161,7 +162,7 @@ def _work(job: Job) -> None:
         beside.share.copy_(share)
         content["kernel_share"] = share.tolist()
     if job.variant == MODEL and job.member == 0:
-        content["split_report"] = folder.finite(split_report(model, table, fold.test, scaler, found.history))
+        content["split_report"] = plain(split_report(model, table, fold.test, scaler, found.history))
     if job.variant == MODEL:
         checkpoint.save(job.place / "model", name, model, scaler)
     (job.place / "state.pt").unlink(missing_ok=True)

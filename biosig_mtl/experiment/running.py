@@ -102,8 +102,8 @@ def run(
     )
     _write(out, recipe, _Made(table, folds, stores, results, graded, half))
     folder.write_json(out / "dataset.json", facts[0] if len(facts) == 1 else {"datasets": list(facts)})
-    # Last, and only then is the training work thrown away: a run folder with scores is complete.
     result = scores.score(task, described, graded.model, graded.baselines, checks, rng)
+    # Last, and only then is the training work thrown away: a run folder with scores is complete.
     folder.write(out / "scores.json", scores.to_json(result))
     shutil.rmtree(out / "work", ignore_errors=True)
     return result
