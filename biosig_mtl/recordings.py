@@ -19,9 +19,14 @@ from biosig_mtl.errors import DataError
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+I8 = NDArray[np.int8]
 Bool = NDArray[np.bool_]
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+MARKS = ("normal", "ectopic", "doubtful", "long")
+"""What a beat may be: normal; premature with a pause or a return to the rhythm after it; false or misplaced by its timing; a
+normal one after which at least one beat is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,9 @@ class Beats:
     Beat *i* runs from ``onset[i]`` to ``end[i]`` (the next onset); its systolic or R peak is ``peak[i]``. For ECG ``onset`` is
     the R peak and ``end`` the next one. ``end`` is −1 where the next onset is unknown (before a gap or at the end).
     ``quality`` in [0, 1] is the agreement of the beat with its neighbours. ``points`` are fiducials as fractional samples,
-    NaN where a point does not exist. All arrays have shape (beat,).
+    NaN where a point does not exist. ``mark`` is a place in `MARKS`, ``polarity`` −1 where the beat was found pointing down
+    (an ECG whose QRS is negative, a pulse wave that is upside down). All arrays have shape (beat,); marks and polarities that
+    are not given are 0 and 1.
     """
 
     channel: str
@@ -69,6 +76,15 @@ class Beats:
     end: I64
     quality: F32
     points: Mapping[str, F64] = field(default_factory=lambda: EMPTY)
+    mark: I8 = field(default_factory=lambda: np.empty(0, np.int8))
+    polarity: I8 = field(default_factory=lambda: np.empty(0, np.int8))
+
+    def __post_init__(self) -> None:
+        """Fill in marks and polarities that were not given."""
+        if self.mark.size != self.peak.size:
+            object.__setattr__(self, "mark", np.zeros(self.peak.size, np.int8))
+        if self.polarity.size != self.peak.size:
+            object.__setattr__(self, "polarity", np.ones(self.peak.size, np.int8))
 
     def __len__(self) -> int:
         """Return the number of beats."""

@@ -20,7 +20,9 @@ from biosig_mtl.errors import RecipeError as RecipeError
 from biosig_mtl.recordings import EMPTY as EMPTY
 from biosig_mtl.recordings import F32 as F32
 from biosig_mtl.recordings import F64 as F64
+from biosig_mtl.recordings import I8 as I8
 from biosig_mtl.recordings import I64 as I64
+from biosig_mtl.recordings import MARKS as MARKS
 from biosig_mtl.recordings import Beats as Beats
 from biosig_mtl.recordings import Bool as Bool
 from biosig_mtl.recordings import Channel as Channel
@@ -51,7 +53,8 @@ class Rejected:
 class WindowBeats:
     """Complete beats inside windows, flat: row *i* lies in window ``window[i]``; samples count from that window's start.
 
-    A beat that lies in two overlapping windows has two rows. Rows are sorted by window, then by time.
+    A beat that lies in two overlapping windows has two rows. Rows are sorted by window, then by time. ``normal`` tells that
+    the interval from onset to end lies between two beats marked normal; where it is not given, all are.
     """
 
     channel: str
@@ -62,6 +65,12 @@ class WindowBeats:
     end: I64
     quality: F32
     points: Mapping[str, F64] = field(default_factory=lambda: EMPTY)
+    normal: Bool = field(default_factory=lambda: np.empty(0, bool))
+
+    def __post_init__(self) -> None:
+        """Take every interval as normal where nothing is said."""
+        if self.normal.size != self.window.size:
+            object.__setattr__(self, "normal", np.ones(self.window.size, bool))
 
     def __len__(self) -> int:
         """Return the number of rows."""

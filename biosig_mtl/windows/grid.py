@@ -144,6 +144,8 @@ def beats_in(beats: Beats, grid: Grid) -> WindowBeats:
     whole = (end > 0) & (end <= np.repeat(stop, count))
     window, beat = window[whole], beat[whole]
     origin = grid.first[window]
+    plain = beats.mark == 0
+    normal = plain & np.append(plain[1:], False)
     return WindowBeats(
         channel=beats.channel,
         fs=beats.fs,
@@ -153,6 +155,7 @@ def beats_in(beats: Beats, grid: Grid) -> WindowBeats:
         end=beats.end[beat] - origin,
         quality=beats.quality[beat],
         points={key: value[beat] - origin for key, value in beats.points.items()},
+        normal=normal[beat],
     )
 
 
@@ -172,4 +175,5 @@ def keep_beats(beats: WindowBeats, keep: I64, n: int, usable: Bool | None) -> Wi
         end=beats.end[rows],
         quality=beats.quality[rows],
         points={key: value[rows] for key, value in beats.points.items()},
+        normal=beats.normal[rows],
     )
