@@ -65,8 +65,8 @@ class Beats:
     the R peak and ``end`` the next one. ``end`` is −1 where the next onset is unknown (before a gap or at the end).
     ``quality`` in [0, 1] is the agreement of the beat with its neighbours. ``points`` are fiducials as fractional samples,
     NaN where a point does not exist. ``mark`` is a place in `MARKS`, ``polarity`` −1 where the beat was found pointing down
-    (an ECG whose QRS is negative, a pulse wave that is upside down). All arrays have shape (beat,); marks and polarities that
-    are not given are 0 and 1.
+    (an ECG whose QRS is negative, a pulse wave that is upside down), ``confirmed`` whether a second detector of another kind
+    found it too. All arrays have shape (beat,); where they are not given, marks are 0, polarities 1 and all is confirmed.
     """
 
     channel: str
@@ -78,13 +78,16 @@ class Beats:
     points: Mapping[str, F64] = field(default_factory=lambda: EMPTY)
     mark: I8 = field(default_factory=lambda: np.empty(0, np.int8))
     polarity: I8 = field(default_factory=lambda: np.empty(0, np.int8))
+    confirmed: Bool = field(default_factory=lambda: np.empty(0, bool))
 
     def __post_init__(self) -> None:
-        """Fill in marks and polarities that were not given."""
+        """Fill in what was not given."""
         if self.mark.size != self.peak.size:
             object.__setattr__(self, "mark", np.zeros(self.peak.size, np.int8))
         if self.polarity.size != self.peak.size:
             object.__setattr__(self, "polarity", np.ones(self.peak.size, np.int8))
+        if self.confirmed.size != self.peak.size:
+            object.__setattr__(self, "confirmed", np.ones(self.peak.size, bool))
 
     def __len__(self) -> int:
         """Return the number of beats."""
