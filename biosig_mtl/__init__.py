@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from biosig_mtl.data.synthetic import write as write_cohort
     from biosig_mtl.experiment import run as run_experiment
     from biosig_mtl.inference import Predictor
+    from biosig_mtl.looking import look
     from biosig_mtl.pipeline import check as check_recipe
     from biosig_mtl.pipeline import preparation, prepare
     from biosig_mtl.recipe import load as load_recipe
@@ -39,6 +40,7 @@ _DOORS = {
     "entry_for": ("data.readers", "entry_for"),
     "load_manifest": ("data.manifest", "load"),
     "load_recipe": ("recipe", "load"),
+    "look": ("looking", "look"),
     "open_source": ("data.readers", "open_source"),
     "preparation": ("pipeline", "preparation"),
     "prepare": ("pipeline", "prepare"),
@@ -63,6 +65,7 @@ __all__ = [
     "entry_for",
     "load_manifest",
     "load_recipe",
+    "look",
     "open_source",
     "preparation",
     "prepare",

@@ -285,6 +285,40 @@ def predict(
     _say(told)
 
 
+@app.command()
+def look(  # noqa: PLR0913 (the options of a verb are its arguments)
+    recording: Annotated[Path, typer.Argument(help="A recording in any readable format.")],
+    start: Annotated[
+        float | None, typer.Option("--start", help="Second to begin at. Default: where there is a signal.")
+    ] = None,
+    length: Annotated[float | None, typer.Option("--length", help="Seconds to draw. Default: 20.")] = None,
+    channel: Annotated[
+        list[str] | None, typer.Option("--channel", help="OURS=THEIRS, e.g. ppg=Finger. Default: guessed by name.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help=".png or .html. Default: NAME.png in the current folder.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Use the signal steps and windows of this recipe, and show what they refuse.")
+    ] = None,
+    fs_hz: Annotated[float | None, typer.Option("--fs-hz", help="Sampling rate of a table without a time column.")] = None,
+    *,
+    overview: Annotated[
+        bool | None,
+        typer.Option("--overview/--no-overview", help="Quality of the whole recording below. Default: up to an hour."),
+    ] = None,
+) -> None:
+    """Draw a stretch of a recording: beats, fiducials, quality, and what is refused with its reason."""
+    from biosig_mtl import looking
+    from biosig_mtl.data.readers import entry_for
+
+    names = {ours: (theirs,) for ours, theirs in (_pair(w, "--channel") for w in channel or ())}
+    entry = entry_for(recording, names, {} if fs_hz is None else {"fs_hz": fs_hz})
+    seen = looking.view(entry, start, length, recipe=recipe, overview=overview)
+    path = looking.write(seen, looking.place_for(entry.path, seen) if out is None else out)
+    for line in seen.lines():
+        _say(line)
+    _say(f"picture: {path}")
+
+
 def _pair(word: str, option: str) -> tuple[str, str]:
     key, found, value = word.partition("=")
     if not found or not key or not value:

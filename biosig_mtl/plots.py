@@ -229,7 +229,7 @@ def _figure(salt: str, height_in: float, rows: int = 1) -> Iterator[tuple[Any, l
     from matplotlib.figure import Figure
 
     out: list[str] = []
-    with mpl.rc_context(_style(salt)):
+    with mpl.rc_context(style(salt)):
         # A Figure of its own: no global state of pyplot, no window system.
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         FigureCanvasSVG(figure)
@@ -239,18 +239,19 @@ def _figure(salt: str, height_in: float, rows: int = 1) -> Iterator[tuple[Any, l
             yield list(np.atleast_1d(figure.subplots(max(rows, 1), 1, sharex=True))), out
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, dpi=200)
-    out.append(_trim(text.getvalue()))
+    out.append(trim(text.getvalue()))
 
 
-def _trim(svg: str) -> str:
-    """Drop what a page does not need: the XML prologue, metadata, a fixed size."""
+def trim(svg: str) -> str:
+    """Return a picture without what a page does not need: the XML prologue, metadata, a fixed size."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<svg ([^>]*?)width="[^"]*"', r'<svg \1width="100%"', svg, count=1)
     return re.sub(r'<svg ([^>]*?)\bheight="[^"]*" ', r'<svg \1role="img" ', svg, count=1).strip()
 
 
-def _style(salt: str) -> Any:
+def style(salt: str) -> Any:
+    """Return how pictures look, as settings of matplotlib; ``salt`` keeps the ids of an SVG the same every time."""
     return {
         "svg.hashsalt": salt, "svg.fonttype": "none", "text.parse_math": False,
         "font.family": ["sans-serif"], "font.size": 9,

@@ -46,6 +46,8 @@ ROOMS: dict[str, set[str]] = {
     "export": {"types", "tasks", "recipe", "signal", "windows", "features", "models", "training"},
     "estimators": {"types", "tasks", "recipe", "signal", "windows", "features", "models", "training"},
     "report": {"types", "tasks", "plots", "evaluation"},
+    # A look uses the steps and rules of the preparation, on a recording of no data set, and draws what they found.
+    "looking": {"types", "recipe", "data", "pipeline", "signal", "windows", "plots"},
 }
 # The command line may import everything, inside its functions, and does nothing of its own.
 ROOMS["cli"] = set(ROOMS)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
+from biosig_mtl.data.noise import NOISES, NoiseName, band_noise, disturb, movements, restless
 from biosig_mtl.data.physiology import (
     Circulation,
     Person,
@@ -25,6 +26,7 @@ from biosig_mtl.data.physiology import (
     ecg_wave,
     person,
     pressure_shape,
+    pulse_peaks,
     pulse_wave,
     volume_shape,
 )
@@ -48,7 +50,8 @@ class Cohort:
     """Settings of a simulated cohort.
 
     ``fault_share`` of all records get one fault each, every kind of `FAULTS` in turn. ``second_site_share`` of the subjects
-    belong to a second site: older people, and another PPG sensor (slower, fainter, 15 ms late).
+    belong to a second site: older people, and another PPG sensor (slower, fainter, 15 ms late). ``noise`` other than ``none``
+    adds sensor noise of that level to ECG and PPG, and an unsteady rhythm (`biosig_mtl.data.noise`).
     """
 
     n_subjects: int = 40
@@ -58,6 +61,7 @@ class Cohort:
     seed: int = 0
     fault_share: float = 0.08
     second_site_share: float = 0.0
+    noise: NoiseName = "none"
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -73,6 +77,8 @@ class Cohort:
             raise ValueError(f"need seed >= 0, got {self.seed}")
         if not (0 <= self.fault_share <= 1 and 0 <= self.second_site_share <= 1):
             raise ValueError(f"need shares between 0 and 1, got {self.fault_share}, {self.second_site_share}")
+        if self.noise not in NOISES:
+            raise ValueError(f"need noise of {', '.join(NOISES)}; got '{self.noise}'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +86,15 @@ class Truth:
     """What a perfect observer would write down; all arrays have shape (beat,), complete beats only.
 
     ``foot_s`` and ``end_s`` bound the beat in the pressure channel; ``sbp_mmhg`` and ``dbp_mmhg`` are the highest sample in it
-    and the lowest sample at its foot, before any fault. ``r_s`` is its R peak, ``ppg_foot_s`` the foot it makes at the finger.
+    and the lowest sample at its foot, before any fault. ``r_s`` is its R peak, ``ppg_foot_s`` the foot it makes at the finger,
+    ``ppg_peak_s`` where its pulse is highest there, before baseline, noise and the smoothing of the second site.
     """
 
     r_s: F64
     foot_s: F64
     end_s: F64
     ppg_foot_s: F64
+    ppg_peak_s: F64
     sbp_mmhg: F64
     dbp_mmhg: F64
 
@@ -174,6 +182,7 @@ def subject_name(subject_number: int) -> str:
 
 def _sensors(rng: Generator, who: Person, cohort: Cohort, *, second: bool) -> tuple[dict[str, F64], Truth, Bool]:
     t_s = np.arange(round(cohort.record_s * cohort.fs_hz)) / cohort.fs_hz
+    who = restless(who, cohort.noise)
     flow = circulate(rng, who, cohort.record_s)
     foot_s = flow.r_s + flow.line_s
     wave, beat = pulse_wave(t_s, foot_s, pressure_shape(who, flow))
@@ -181,30 +190,35 @@ def _sensors(rng: Generator, who: Person, cohort: Cohort, *, second: bool) -> tu
     floor = flow.dbp_mmhg[beat] + np.diff(flow.dbp_mmhg)[beat] * along
     abp = floor + (flow.sbp_mmhg - flow.dbp_mmhg)[beat] * wave
     late_s = 0.015 if second else 0.0
-    motion, shake = _motion(rng, who, t_s)
+    motion, shake = movements(rng, who, t_s)
     ppg = _ppg(rng, who, flow, t_s - late_s) * (0.6 if second else 1.0)
     if second:
         ppg = _smooth(ppg, round(0.06 * cohort.fs_hz))
     ppg = ppg + shake * who.perfusion * (0.6 if second else 1.0)
     channels = {"PLETH": ppg, "II": _ecg(rng, who, flow, t_s) + 0.15 * shake, "ABP": abp}
-    return channels, _truth(flow, abp, late_s, cohort), motion
+    channels, moving = disturb(rng, cohort.noise, t_s, channels, who.perfusion * (0.6 if second else 1.0))
+    ppg_peak_s = pulse_peaks(flow.r_s + flow.pat_s, volume_shape(who, flow)) + late_s
+    return channels, _truth(flow, abp, late_s, ppg_peak_s, cohort), motion | moving
 
 
 def _ppg(rng: Generator, who: Person, flow: Circulation, t_s: F64) -> F64:
     wave, beat = pulse_wave(t_s, flow.r_s + flow.pat_s, volume_shape(who, flow))
     # A constricted finger fills less; a deep breath takes filling away.
     filling = np.exp(-0.006 * (flow.mean_mmhg - flow.mean_mmhg.mean())) * (1 + 0.06 * breath(who, flow.r_s - 0.8))
-    wander = 0.12 * breath(who, t_s - 1.0) + 0.12 * _noise(rng, t_s, 0.12)
+    if who.irregular_share > 0:  # a beat that ejects little fills little
+        filling = filling * (flow.sbp_mmhg - flow.dbp_mmhg) / (flow.sbp_mmhg - flow.dbp_mmhg).mean()
+    wander = 0.12 * breath(who, t_s - 1.0) + 0.12 * band_noise(rng, t_s, 0.02, 0.12)
     grain = 0.004 * rng.standard_normal(t_s.size)
     return np.asarray(who.ppg_level + who.perfusion * (filling[beat] * wave + wander + grain))
 
 
 def _ecg(rng: Generator, who: Person, flow: Circulation, t_s: F64) -> F64:
     clean = ecg_wave(t_s, flow.r_s, flow.rr_s, who.ecg_mv) * (1 + 0.07 * breath(who, t_s))
-    return clean + 0.4 + 0.03 * breath(who, t_s - 0.5) + 0.04 * _noise(rng, t_s, 0.3) + 0.007 * rng.standard_normal(t_s.size)
+    wander = 0.03 * breath(who, t_s - 0.5) + 0.04 * band_noise(rng, t_s, 0.02, 0.3)
+    return clean + 0.4 + wander + 0.007 * rng.standard_normal(t_s.size)
 
 
-def _truth(flow: Circulation, abp: F64, late_s: float, cohort: Cohort) -> Truth:
+def _truth(flow: Circulation, abp: F64, late_s: float, ppg_peak_s: F64, cohort: Cohort) -> Truth:
     foot_s = flow.r_s + flow.line_s
     # A margin of some samples, so that the foot itself and its neighbours lie in the record.
     inside = np.flatnonzero((foot_s[:-1] > 3 / cohort.fs_hz) & (foot_s[1:] < cohort.record_s - 3 / cohort.fs_hz))
@@ -216,29 +230,10 @@ def _truth(flow: Circulation, abp: F64, late_s: float, cohort: Cohort) -> Truth:
         foot_s=foot_s[inside],
         end_s=foot_s[inside + 1],
         ppg_foot_s=(flow.r_s + flow.pat_s)[inside] + late_s,
+        ppg_peak_s=ppg_peak_s[inside],
         sbp_mmhg=np.maximum.reduceat(abp[: bounds[-1]], bounds[:-1]),
         dbp_mmhg=abp[near].min(axis=1),
     )
-
-
-def _motion(rng: Generator, who: Person, t_s: F64) -> tuple[Bool, F64]:
-    """Return where the person moves, and the disturbance in units of the pulse height."""
-    shake = np.zeros_like(t_s)
-    length_s = float(t_s[-1])
-    for _ in range(rng.poisson(who.motion_per_min * length_s / 60)):
-        middle_s, width_s = rng.uniform(0, length_s), rng.uniform(1.5, 5)
-        envelope = np.clip(1 - (2 * (t_s - middle_s) / width_s) ** 2, 0, None)
-        shake += rng.uniform(0.6, 2.5) * envelope * _noise(rng, t_s, rng.uniform(1.5, 5))
-    return shake != 0, shake
-
-
-def _noise(rng: Generator, t_s: F64, high_hz: float) -> F64:
-    """Return noise of unit variance without anything above ``high_hz``."""
-    spectrum = np.fft.rfft(rng.standard_normal(t_s.size))
-    hz = np.fft.rfftfreq(t_s.size, t_s[1] - t_s[0])
-    spectrum[(hz > high_hz) | (hz < 0.02)] = 0
-    noise = np.fft.irfft(spectrum, t_s.size)
-    return np.asarray(noise / max(float(noise.std()), 1e-9))
 
 
 def _smooth(x: F64, samples: int) -> F64:
@@ -336,7 +331,12 @@ def _clear(target: Path) -> None:
 
 
 def _digest(cohort: Cohort) -> str:
-    return digest({"simulator": SIMULATOR, **asdict(cohort)})
+    return digest({"simulator": SIMULATOR, **_settings(cohort)})
+
+
+def _settings(cohort: Cohort) -> dict[str, object]:
+    # A setting that came later is not told where it changes nothing: old cohorts stay what they were.
+    return {name: value for name, value in asdict(cohort).items() if (name, value) != ("noise", "none")}
 
 
 def _write_all(cohort: Cohort, folder: Path) -> None:
@@ -358,7 +358,7 @@ def _write_all(cohort: Cohort, folder: Path) -> None:
     _write_csv(folder / "subjects.csv", ["subject", "site", *demographics], list(subjects.values()))
     _write_csv(folder / "truth.csv", ["record", "r_s", "foot_s", "end_s", "ppg_foot_s", "sbp_mmhg", "dbp_mmhg"], true)
     sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    marker = {"what": COMMENT, "digest": _digest(cohort), "settings": asdict(cohort), "bytes": sizes}
+    marker = {"what": COMMENT, "digest": _digest(cohort), "settings": _settings(cohort), "bytes": sizes}
     (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
 
 

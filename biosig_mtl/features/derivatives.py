@@ -11,6 +11,8 @@ from biosig_mtl.types import F32, F64
 
 SPAN_S = 0.1
 ORDER = 6
+# Samples that are worked at once.
+BLOCK = 32768
 
 
 @lru_cache(maxsize=64)
@@ -40,19 +42,29 @@ def derivative(x: F32, fs: float, order: int) -> F32:
         1 or 2.
     """
     half = max(ORDER // 2, round(SPAN_S * fs / 2))
+    out = np.zeros(x.shape, np.float32)
     if x.shape[-1] <= half or x.size == 0:
-        return np.zeros_like(x, dtype=np.float32)
+        return out
     weights = (taps(half, order) * fs**order).astype(np.float32)
+    rows, made = x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1])
+    # In blocks of rows that stay in the cache.
+    block = max(1, BLOCK // x.shape[-1])
+    for k in range(0, len(rows), block):
+        _derive(rows[k : k + block], weights, -1 if order == 1 else 1, made[k : k + block])
+    return out
+
+
+def _derive(x: F32, weights: F32, sign: int, out: F32) -> None:
+    """Write the weighted sums into ``out``; ``sign`` is that of the weights before the middle against those behind it."""
+    half = weights.size // 2
     # Taking the level out first keeps float32 exact for signals with a large offset.
     y = x - x[..., :1]
     before = 2 * y[..., :1] - y[..., half:0:-1]
     after = 2 * y[..., -1:] - y[..., -2 : -half - 2 : -1]
     y = np.concatenate([before, y, after], axis=-1, dtype=np.float32)
     n = x.shape[-1]
-    sign = -1 if order == 1 else 1
-    out = y[..., half : half + n] * weights[half]
+    np.multiply(y[..., half : half + n], weights[half], out=out)
     for k in range(1, half + 1):
         pair = y[..., half + k : half + k + n] + sign * y[..., half - k : half - k + n]
         pair *= weights[half + k]
         out += pair
-    return np.asarray(out, dtype=np.float32)

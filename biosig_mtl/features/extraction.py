@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biosig_mtl.features import ecg, hrv, inputs, pat, perfusion, person, pulse
+from biosig_mtl.features import ecg, ecg_intervals, hrv, inputs, pat, perfusion, person, pulse, pulse_points, rate, spectrum
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.settings import FeatureSettings
 from biosig_mtl.features.waveform import waveform
@@ -29,12 +29,20 @@ class Family:
 
 FEATURES: dict[str, Family] = {
     "pulse_shape": Family(pulse.pulse_shape, ("pulse",)),
-    "rate": Family(hrv.rate, ("pulse",)),
+    "rate": Family(rate.rate, ("pulse",)),
     "pat": Family(pat.pat, ("pulse",)),
     "perfusion": Family(perfusion.perfusion, ("pulse", "raw")),
     "person": Family(person.person, ()),
     "ecg_shape": Family(ecg.ecg_shape, ()),
     "stiffness": Family(person.stiffness, ("pulse",)),
+    "pulse_points": Family(pulse_points.pulse_points, ("pulse",)),
+    "pulse_spread": Family(pulse.pulse_spread, ("pulse",)),
+    "pulse_spectrum": Family(spectrum.pulse_spectrum, ("pulse",)),
+    "pat_points": Family(pat.pat_points, ("pulse",)),
+    "pat_qrs": Family(pat.pat_qrs, ("pulse",)),
+    "ptt": Family(pat.ptt, ("pulse", "second")),
+    "hrv": Family(hrv.hrv, ("pulse",)),
+    "ecg_intervals": Family(ecg_intervals.ecg_intervals, ()),
 }
 
 

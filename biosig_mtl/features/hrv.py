@@ -1,111 +1,116 @@
-"""Pulse rate and its variability over one window."""
+"""Heart rate variability of a window: in time, in frequency, and beyond, on intervals between normal beats."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from biosig_mtl.features.hrv_nonlinear import alpha1, sample_entropy
+from biosig_mtl.features.hrv_spectrum import powers
 from biosig_mtl.features.inputs import Inputs
-from biosig_mtl.features.summary import Sorted, by_window, pad
-from biosig_mtl.types import F32, F64, I64, Bool, WindowBeats
+from biosig_mtl.features.intervals import Intervals, intervals
+from biosig_mtl.features.rate import LEAST_INTERVALS, Basics, basics, steps
+from biosig_mtl.features.summary import by_window, pad
+from biosig_mtl.types import F32, F64, I64
 
-# 30 to 200 beats a minute, the range of human rhythm at rest.
-INTERVAL_S = (0.3, 2.0)
-# Variability of fewer intervals than this is not told.
-LEAST_INTERVALS = 4
-# The ECG counts where its intervals fill this share of the window; else its beats are not to be trusted.
-LEAST_SHARE = 0.5
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Intervals between beats, flat over windows in order of time; ``follows`` marks one that starts where the last ended."""
-
-    window: I64
-    seconds: F64
-    follows: Bool
+# Makes the median absolute deviation an estimate of the SD of a normal distribution.
+MAD_TO_SD = 1.4826
+# The histogram of the triangular index asks for at least 20 min (Task Force 1996, "Geometrical methods").
+TRIANGLE_LEAST_S = 1200.0
+BIN_S = 1 / 128
+# Differences of sampled times are known to rounding: what is 50 ms on paper must not count as more.
+TINY_S = 1e-9
 
 
-def rate(inputs: Inputs) -> dict[str, F32]:
-    """Return heart rate per minute and its variability, each of shape (window,).
+def hrv(inputs: Inputs) -> dict[str, F32]:
+    """Return heart rate variability of every window, each of shape (window,); what a window is too short for is NaN.
 
-    Intervals are those between R peaks where they fill half of the window, otherwise those between pulse feet.
-    ``hr.from_ecg`` tells which. Variability (SDNN with n − 1, RMSSD) needs four intervals; in a window of a few seconds it is
-    a number about that window, not the clinical index, which asks for 5 min (Task Force of ESC and NASPE, Circulation 93
-    (1996) 1043).
+    The intervals are those of `rate` (R peaks, else pulse feet: ``hrv.from_ecg``; the latter are pulse rate variability, which
+    is wider at high frequency) that lie between two beats marked normal: NN intervals. ``hrv.n`` counts them,
+    ``hrv.removed_share`` is the share of the detector's intervals in the window that were left out. Differences are taken only
+    between intervals that follow each other.
+
+    Names, units and definitions after Task Force of ESC and NASPE, Circulation 93 (1996) 1043, if nothing else is said:
+
+    - time, at least 4 intervals: mean, median, SDNN (n − 1), RMSSD, SDSD, SDNN and RMSSD over the mean (``cvnn``, ``cvsd``),
+      1.4826 × median absolute deviation, interquartile range, share of steps above 50 and 20 ms among all NN, in per cent; the
+      triangular index with bins of 1/128 s, in windows of 20 min and more. TINN is left out: its fit of a triangle is unstable.
+    - frequency: see `powers`; HF in windows of 60 s and more, LF 120 s, VLF and total 300 s.
+    - non-linear: SD1 and SD2 of the Poincaré plot (Brennan et al., IEEE Trans. Biomed. Eng. 48 (2001) 1342), sample entropy and
+      DFA α1, see `sample_entropy` and `alpha1`: at least 100 and 64 intervals.
     """
-    pulse = _pulse_intervals(inputs)
-    found = inputs.beats.get(inputs.settings.ecg)
-    ecg = _ecg_intervals(found) if found is not None else Intervals(np.empty(0, np.int64), np.empty(0), np.empty(0, bool))
-    covered = np.bincount(ecg.window, ecg.seconds, minlength=inputs.count)
-    by_ecg = covered >= LEAST_SHARE * inputs.samples / inputs.fs
-    chosen = _merge(ecg, pulse, by_ecg)
-    seconds = by_window(chosen.seconds[None].astype(np.float32), chosen.window, inputs.count)
-    n = seconds.count[0]
-    mean_s = _mean(seconds)
-    return {
-        "hr.mean_per_min": 60 / mean_s,
-        "hr.median_per_min": 60 / seconds.median[0],
-        "hr.min_per_min": 60 / seconds.quantile(1.0)[0],
-        "hr.max_per_min": 60 / seconds.quantile(0.0)[0],
-        "hr.sdnn_s": _known(_deviation(seconds, mean_s), n),
-        "hr.rmssd_s": _known(_successive(chosen, inputs.count), n),
-        "hr.n_intervals": n.astype(np.float32),
-        "hr.from_ecg": by_ecg.astype(np.float32),
+    chosen = intervals(inputs)
+    nn = chosen.intervals.only(chosen.intervals.normal)
+    length_s = inputs.samples / inputs.fs
+    known = basics(nn, inputs.count)
+    padded = pad(np.stack([nn.seconds, nn.end_s]), nn.window, inputs.count)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = {
+            **_time(nn, known, inputs.count),
+            "triangular_index": _triangular_index(nn, known, length_s),
+            **powers(nn, inputs.count, length_s),
+            **_poincare(nn, known, inputs.count),
+            "sample_entropy": sample_entropy(padded[0], known.count),
+            "dfa_alpha1": alpha1(padded[0], known.count),
+            "n": known.count,
+            "removed_share": 1 - known.count / np.where(chosen.offered > 0, chosen.offered, np.nan),
+            "from_ecg": chosen.by_ecg,
+        }
+    # What is not finite is not known: no division by nothing may reach a model.
+    return {f"hrv.{name}": np.where(np.isfinite(value), value, np.nan).astype(np.float32) for name, value in columns.items()}
+
+
+def _time(nn: Intervals, known: Basics, windows: int) -> dict[str, F64 | F32]:
+    change, at = steps(nn)
+    step_mean = np.bincount(at, change, windows) / known.steps
+    sdsd = np.sqrt(_squares(change - step_mean[at], at, windows) / _less_one(known))
+    ordered = by_window(nn.seconds[None], nn.window, windows)
+    median = ordered.quantile(0.5)[0]
+    far = by_window(np.abs(nn.seconds - median[nn.window])[None], nn.window, windows)
+    mad = MAD_TO_SD * far.median[0]
+    above = {ms: np.bincount(at, np.abs(change) > ms / 1000 + TINY_S, windows) for ms in (50, 20)}
+    columns = {
+        "mean_s": known.mean_s,
+        "median_s": median,
+        "sdnn_s": known.sdnn_s,
+        "rmssd_s": known.rmssd_s,
+        "sdsd_s": sdsd,
+        "cvnn": known.sdnn_s / known.mean_s,
+        "cvsd": known.rmssd_s / known.mean_s,
+        "mad_s": mad,
+        "iqr_s": ordered.iqr()[0],
+        "pnn50_percent": 100 * above[50] / known.count,
+        "pnn20_percent": 100 * above[20] / known.count,
     }
+    many = known.count >= LEAST_INTERVALS
+    return {name: np.where(many, value, np.nan) for name, value in columns.items()}
 
 
-def _pulse_intervals(inputs: Inputs) -> Intervals:
-    beats = inputs.pulse_beats
-    return _plausible(beats.window, beats.period / beats.fs, beats.follows.copy())
+def _triangular_index(nn: Intervals, known: Basics, length_s: float) -> F64:
+    """Return the number of intervals over the height of their histogram."""
+    windows = known.count.size
+    if length_s < TRIANGLE_LEAST_S or not nn.window.size:
+        return np.full(windows, np.nan)
+    place = np.floor(nn.seconds / BIN_S).astype(np.int64)
+    bins = int(place.max()) + 1
+    histogram = np.bincount(nn.window * bins + place, minlength=windows * bins).reshape(windows, bins)
+    return np.asarray(known.count / histogram.max(axis=1))
 
 
-def _ecg_intervals(beats: WindowBeats) -> Intervals:
-    complete = beats.end > beats.onset
-    seconds = np.where(complete, (beats.end - beats.onset) / beats.fs, 0.0)
-    follows = np.zeros(len(beats), bool)
-    follows[1:] = (beats.window[1:] == beats.window[:-1]) & (beats.onset[1:] == beats.end[:-1])
-    return _plausible(beats.window, seconds, follows)
+def _poincare(nn: Intervals, known: Basics, windows: int) -> dict[str, F64]:
+    """Return the SD across and along the line of identity of every interval against the next."""
+    row = np.flatnonzero(nn.follows)
+    at, before, after = nn.window[row], nn.seconds[row - 1], nn.seconds[row]
+    out = {}
+    for name, turned in (("sd1_s", (after - before) / np.sqrt(2)), ("sd2_s", (after + before) / np.sqrt(2))):
+        mean = np.bincount(at, turned, windows) / known.steps
+        sd = np.sqrt(_squares(turned - mean[at], at, windows) / _less_one(known))
+        out[name] = np.where(known.count >= LEAST_INTERVALS, sd, np.nan)
+    return out | {"sd1_sd2": out["sd1_s"] / out["sd2_s"]}
 
 
-def _plausible(window: I64, seconds: F64, follows: Bool) -> Intervals:
-    good = (seconds >= INTERVAL_S[0]) & (seconds <= INTERVAL_S[1])
-    follows[1:] &= good[:-1]
-    return Intervals(window[good], seconds[good], follows[good])
+def _squares(values: F64, at: I64, windows: int) -> F64:
+    return np.asarray(np.bincount(at, values**2, windows), dtype=np.float64)
 
 
-def _merge(ecg: Intervals, pulse: Intervals, by_ecg: Bool) -> Intervals:
-    """Take the intervals of each window from its source, in order of window."""
-    take_ecg, take_pulse = by_ecg[ecg.window], ~by_ecg[pulse.window]
-    window = np.concatenate([ecg.window[take_ecg], pulse.window[take_pulse]])
-    order = np.argsort(window, kind="stable")
-    seconds = np.concatenate([ecg.seconds[take_ecg], pulse.seconds[take_pulse]])
-    follows = np.concatenate([ecg.follows[take_ecg], pulse.follows[take_pulse]])
-    return Intervals(window[order], seconds[order], follows[order])
-
-
-def _mean(seconds: Sorted) -> F32:
-    total = np.where(np.isfinite(seconds.values[0]), seconds.values[0], 0).sum(axis=-1)
-    n = seconds.count[0]
-    return np.asarray(np.where(n > 0, total / np.maximum(n, 1), np.nan), dtype=np.float32)
-
-
-def _deviation(seconds: Sorted, mean_s: F32) -> F32:
-    values = seconds.values[0]
-    square = np.where(np.isfinite(values), (values - mean_s[:, None]) ** 2, 0).sum(axis=-1)
-    return np.asarray(np.sqrt(square / np.maximum(seconds.count[0] - 1, 1)), dtype=np.float32)
-
-
-def _successive(found: Intervals, windows: int) -> F32:
-    """Return the root mean square of successive differences, NaN where no two intervals follow each other."""
-    change = np.diff(found.seconds, prepend=np.nan)[found.follows]
-    padded = pad(change[None].astype(np.float32), found.window[found.follows], windows)[0]
-    known = np.isfinite(padded)
-    n = known.sum(axis=-1)
-    square = np.where(known, padded, 0) ** 2
-    return np.where(n > 0, np.sqrt(square.sum(axis=-1) / np.maximum(n, 1)), np.nan).astype(np.float32)
-
-
-def _known(values: F32, n: I64) -> F32:
-    return np.asarray(np.where(n >= LEAST_INTERVALS, values, np.nan), dtype=np.float32)
+def _less_one(known: Basics) -> F64:
+    return np.where(known.steps > 1, known.steps - 1.0, np.nan)

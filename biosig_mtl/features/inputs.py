@@ -5,9 +5,10 @@ Families get an `Inputs` value and nothing else, so a feature that is made of th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,13 +19,15 @@ from biosig_mtl.types import F32, RecipeError, Task, WindowBeats, Windows
 
 # The kind that windows give to an optional channel which the record does not have.
 ABSENT = "absent"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Inputs:
     """The admitted part of the windows of one record.
 
-    ``signals`` maps a channel to its samples, shape (window, time); ``beats`` holds the beats of the pulse and the ECG.
+    ``signals`` maps a channel to its samples, shape (window, time); ``beats`` holds the beats of the pulse, of the second pulse
+    and of the ECG. ``shared`` keeps what families have in common.
     """
 
     settings: FeatureSettings
@@ -35,6 +38,7 @@ class Inputs:
     beats: Mapping[str, WindowBeats]
     demographics: Mapping[str, float]
     timing_reliable: bool
+    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def pulse(self) -> F32:
@@ -56,6 +60,13 @@ class Inputs:
         """Second derivative of the pulse wave per second squared, shape (window, time)."""
         return derivative(self.pulse, self.fs, 2)
 
+    def once(self, name: str, make: Callable[[Inputs], T]) -> T:
+        """Return what ``make`` makes of these inputs, made once for all families that ask for it by this name."""
+        if name not in self.shared:
+            self.shared[name] = make(self)
+        made: T = self.shared[name]
+        return made
+
     def nan(self) -> F32:
         """Return NaN for every window."""
         return np.full(self.count, np.nan, np.float32)
@@ -63,7 +74,8 @@ class Inputs:
 
 def bar_reference(settings: FeatureSettings, kinds: Mapping[str, str], task: Task) -> None:
     """Raise `RecipeError` if a channel that the settings name is a reference of the task, under whatever name."""
-    for name in dict.fromkeys((*settings.waveform, settings.pulse, settings.raw, settings.ecg)):
+    named = (*settings.waveform, settings.pulse, settings.raw, settings.ecg, settings.second_pulse)
+    for name in dict.fromkeys(name for name in named if name is not None):
         kind = kinds.get(name)
         if kind in task.reference_kinds:
             raise RecipeError(
@@ -78,8 +90,10 @@ def bar_reference(settings: FeatureSettings, kinds: Mapping[str, str], task: Tas
 def needs(settings: FeatureSettings, required: Collection[str]) -> tuple[str, ...]:
     """Return the channels that the windows must carry; ``required`` are the roles that the families read."""
     roles = {"pulse": settings.pulse, "raw": settings.raw}
+    if settings.second_pulse is not None:
+        roles["second"] = settings.second_pulse
     named = [roles["pulse"]] if set(DERIVATIVES) & set(settings.waveform) else []
-    named += [roles[role] for role in ("pulse", "raw") if role in required]
+    named += [roles[role] for role in roles if role in required]
     return tuple(dict.fromkeys([*named, *(name for name in settings.waveform if name not in DERIVATIVES)]))
 
 
@@ -101,13 +115,16 @@ def admit(windows: Windows, settings: FeatureSettings, task: Task, required: Col
     if "pulse" in required and len(windows) and settings.pulse not in windows.beats:
         raise RecipeError(f"features need the beats of '{settings.pulse}': add a 'detect_beats' step for it")
     # Beats of a channel that the windows do not carry have no known kind, so they do not pass.
-    known = [name for name in (settings.pulse, settings.ecg) if kinds.get(name, ABSENT) != ABSENT]
+    read = (settings.pulse, settings.ecg, settings.second_pulse)
+    known = [name for name in read if name is not None and kinds.get(name, ABSENT) != ABSENT]
+    carried = dict.fromkeys([*needed, *(name for name in known if name == settings.ecg)])
     return Inputs(
         settings=settings,
         fs=windows.fs,
         count=len(windows),
         samples=int(windows.signal.shape[-1]),
-        signals={name: windows.channel(name) for name in dict.fromkeys([*needed, *(n for n in known if n == settings.ecg)])},
+        # In one piece of memory: a part of a larger array would be copied again by everyone who reads between samples.
+        signals={name: np.ascontiguousarray(windows.channel(name)) for name in carried},
         beats={name: windows.beats[name] for name in known if name in windows.beats},
         demographics=windows.demographics,
         timing_reliable=windows.timing_reliable,

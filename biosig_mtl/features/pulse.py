@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from biosig_mtl.features.inputs import Inputs
-from biosig_mtl.features.pulse_beats import CYCLE, FALL, RISE, PulseBeats, at
-from biosig_mtl.features.summary import summarise
+from biosig_mtl.features.pulse_beats import FALL, RISE, PulseBeats, at
+from biosig_mtl.features.summary import Sorted, collect, medians, ranges
 from biosig_mtl.types import F32, F64, I64
 
 LEVELS = (0.10, 0.25, 0.33, 0.50, 0.66, 0.75, 0.90)
@@ -22,10 +22,35 @@ HARMONICS = 10
 
 def pulse_shape(inputs: Inputs) -> dict[str, F32]:
     """Return medians over beats of shape numbers, ``.iqr`` of the key ones, and ``pulse.n_beats``, each of shape (window,)."""
+    names, found = inputs.once("pulse shape in windows", _in_windows)
+    counts = {"pulse.n_beats": np.bincount(inputs.pulse_beats.window, minlength=inputs.count).astype(np.float32)}
+    return medians(names, found, "pulse.") | ranges(names, found, "pulse.", SPREAD) | counts
+
+
+def pulse_spread(inputs: Inputs) -> dict[str, F32]:
+    """Return the interquartile ranges that `pulse_shape` leaves out, and from how many beats, each of shape (window,).
+
+    ``spread.n.X`` counts the beats in which the point X exists: it is the count of the numbers that are made of it. A range of
+    fewer than three values is NaN.
+    """
+    names, found = inputs.once("pulse shape in windows", _in_windows)
+    told = ranges(names, found, "spread.", tuple(name for name in names if name not in SPREAD))
+    beats = inputs.pulse_beats
+    points = ("u", "notch", "diastolic", "a", "b", "c", "d", "e")
+    return told | {f"spread.n.{point}": how_many(beats.points[point], beats.window, inputs.count) for point in points}
+
+
+def how_many(value: F64, window: I64, windows: int) -> F32:
+    """Return in how many beats of every window a value exists, shape (window,)."""
+    return np.bincount(window[np.isfinite(value)], minlength=windows).astype(np.float32)
+
+
+def shape_of_beats(inputs: Inputs) -> dict[str, F32 | F64]:
+    """Return the shape numbers of every beat by name, each of shape (beat,)."""
     beats = inputs.pulse_beats
     # 0/0 and x/0 are honest here: what is not finite counts as missing.
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = {
+        return {
             **_times(beats),
             **_widths(beats),
             **_areas(beats),
@@ -34,8 +59,11 @@ def pulse_shape(inputs: Inputs) -> dict[str, F32]:
             **_second_derivative(inputs, beats),
             **_form(beats),
         }
-    counts = {"pulse.n_beats": np.bincount(beats.window, minlength=inputs.count).astype(np.float32)}
-    return summarise(values, beats.window, inputs.count, "pulse.", SPREAD) | counts
+
+
+def _in_windows(inputs: Inputs) -> tuple[tuple[str, ...], Sorted]:
+    values = inputs.once("pulse shape", shape_of_beats)
+    return tuple(values), collect(values, inputs.pulse_beats.window, inputs.count)
 
 
 def _times(b: PulseBeats) -> dict[str, F32 | F64]:
@@ -123,7 +151,8 @@ def _running(y: F32, step: F64) -> F32:
 def _heights(inputs: Inputs, b: PulseBeats) -> dict[str, F32 | F64]:
     """Return heights of fiducials as shares of the height of the peak."""
     place = b.points
-    h = {name: (at(inputs.pulse, b.window, place[name]) - b.line(place[name])) / b.height for name in place}
+    named = ("u", "notch", "diastolic", "b", "c", "d", "e")
+    h = {name: (at(inputs.pulse, b.window, place[name]) - b.line(place[name])) / b.height for name in named}
     return {
         "notch_height": h["notch"],
         "reflection_index": h["diastolic"],
@@ -193,8 +222,9 @@ def _form(b: PulseBeats) -> dict[str, F32 | F64]:
     centred = b.cycle - mean
     square = centred * centred
     variance = square.mean(axis=1)
-    angle = 2 * np.pi * np.outer(np.arange(CYCLE), np.arange(1, HARMONICS + 1)) / CYCLE
-    power = (centred @ np.cos(angle).astype(np.float32)) ** 2 + (centred @ np.sin(angle).astype(np.float32)) ** 2
+    # Not a product with a matrix of sines: its order of summation, and so the last bit, changes with the number of beats.
+    waves = np.fft.rfft(centred, axis=1)[:, 1 : HARMONICS + 1]
+    power = waves.real**2 + waves.imag**2
     total = power.sum(axis=1)
     return {
         "skewness": (square * centred).mean(axis=1) / variance**1.5,

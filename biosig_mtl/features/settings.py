@@ -21,6 +21,8 @@ class FeatureSettings:
     pulse, raw, ecg
         Channels that the families read: the pulse with beats and fiducials, the same as recorded (its amplitudes mean
         something), and the electrocardiogram. Windows without the ``ecg`` channel give NaN; the other two must be there.
+    second_pulse
+        A pulse at another site, with beats, for transit times between the two (`ptt`); None: there is none.
     waveform_scale
         ``zscore``: each window and channel to mean 0 and SD 1, a constant one to zeros; ``none``: as it is.
     waveform_hz
@@ -34,6 +36,7 @@ class FeatureSettings:
     ecg: str = "ecg_40hz"
     waveform_scale: Literal["zscore", "none"] = "zscore"
     waveform_hz: float | None = None
+    second_pulse: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -44,5 +47,7 @@ class FeatureSettings:
                 raise ValueError(f"need every word of {what} once, got {', '.join(words)}")
         if self.waveform_scale not in {"zscore", "none"}:
             raise ValueError(f"need waveform_scale zscore or none, got {self.waveform_scale}")
+        if self.second_pulse == self.pulse:
+            raise ValueError(f"need two different pulses, got {self.pulse} twice")
         if self.waveform_hz is not None and not self.waveform_hz > 0:
             raise ValueError(f"need waveform_hz > 0, got {self.waveform_hz}")

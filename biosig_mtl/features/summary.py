@@ -4,46 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biosig_mtl.types import F32, F64, I64
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 
 @dataclass(frozen=True)
 class Sorted:
     """Values of every window in rising order, NaN last: ``values`` (feature, window, beat), ``count`` (feature, window)."""
 
-    values: F32
+    values: NDArray[Any]
     count: I64
 
-    def quantile(self, share: float, at_least: int = 1) -> F32:
+    def quantile(self, share: float, at_least: int = 1) -> NDArray[Any]:
         """Return a quantile (linear between order statistics), NaN where fewer than ``at_least`` values exist.
 
-        Shape (feature, window).
+        Shape (feature, window), of the type of the values.
         """
         place = np.maximum(self.count - 1, 0) * share
         low = place.astype(np.int64)
         high = np.minimum(low + 1, np.maximum(self.count - 1, 0))
-        part = (place - low).astype(np.float32)
+        part = (place - low).astype(self.values.dtype)
         flat = self.values.reshape(-1)
         start = (np.arange(self.count.size) * self.values.shape[-1]).reshape(self.count.shape)
         low_value, high_value = flat[start + low], flat[start + high]
         # Not low + part·(high − low) alone: equal neighbours must come back bit for bit.
         value = np.where(part > 0, low_value + part * (high_value - low_value), low_value)
-        return np.where(self.count >= at_least, value, np.float32(np.nan)).astype(np.float32)
+        return np.where(self.count >= at_least, value, np.nan).astype(self.values.dtype)
 
     @property
-    def median(self) -> F32:
+    def median(self) -> NDArray[Any]:
         """Median, shape (feature, window)."""
         return self.quantile(0.5)
 
-    def iqr(self, at_least: int = 3) -> F32:
+    def iqr(self, at_least: int = 3) -> NDArray[Any]:
         """Return the interquartile range, shape (feature, window), NaN where fewer than ``at_least`` values exist."""
         return self.quantile(0.75, at_least) - self.quantile(0.25, at_least)
 
+    def rows(self, chosen: list[int]) -> Sorted:
+        """Return some of the features."""
+        return Sorted(self.values[chosen], self.count[chosen])
 
-def pad(values: F32, window: I64, windows: int) -> F32:
+
+def pad(values: NDArray[Real], window: I64, windows: int) -> NDArray[Real]:
     """Bring values of beats into windows.
 
     Parameters
@@ -57,25 +65,36 @@ def pad(values: F32, window: I64, windows: int) -> F32:
 
     Returns
     -------
-    F32
-        Shape (feature, window, slot), NaN where a window has fewer beats than the fullest one; at least one slot.
+    NDArray
+        Shape (feature, window, slot), of the type of ``values``, NaN where a window has fewer beats than the fullest one; at
+        least one slot.
     """
     per_window = np.bincount(window, minlength=windows)
     slots = max(1, int(per_window.max(initial=0)))
     first = np.cumsum(per_window) - per_window
     slot = np.arange(window.size) - first[window]
-    out = np.full((values.shape[0], windows, slots), np.nan, np.float32)
-    out[:, window, slot] = values
-    return out
+    out = np.full((values.shape[0], windows * slots), np.nan, values.dtype)
+    out[:, window * slots + slot] = values
+    return out.reshape(values.shape[0], windows, slots)
 
 
-def by_window(values: F32, window: I64, windows: int) -> Sorted:
+def by_window(values: NDArray[Real], window: I64, windows: int) -> Sorted:
     """Sort the values of every window; infinite values count as missing. Arguments as for `pad`."""
-    padded = pad(values, window, windows)
-    finite = np.isfinite(padded)
-    padded[~finite] = np.nan
+    missing = ~np.isfinite(values)
+    feature, beat = np.nonzero(missing)
+    padded = pad(np.where(missing, np.nan, values).astype(values.dtype, copy=False), window, windows)
     padded.sort(axis=-1)
-    return Sorted(padded, finite.sum(axis=-1))
+    # Counted on the few that are missing: to count what is there goes through every slot.
+    gone = np.bincount(feature * windows + window[beat], minlength=len(values) * windows).reshape(len(values), windows)
+    return Sorted(padded, np.bincount(window, minlength=windows) - gone)
+
+
+def collect(beats: Mapping[str, F32 | F64], window: I64, windows: int) -> Sorted:
+    """Return the named values of beats sorted in their windows, features in the order of the mapping; else as `pad`."""
+    table = np.empty((len(beats), window.size), np.float32)
+    for row, value in zip(table, beats.values(), strict=True):
+        row[:] = value
+    return by_window(table, window, windows)
 
 
 def summarise(
@@ -94,11 +113,16 @@ def summarise(
     spread
         Names whose interquartile range is wanted, NaN below three values.
     """
-    table = np.empty((len(beats), window.size), np.float32)
-    for row, value in zip(table, beats.values(), strict=True):
-        row[:] = value
-    ordered = by_window(table, window, windows)
-    out = dict(zip((prefix + name for name in beats), ordered.median, strict=True))
-    rows = [list(beats).index(name) for name in spread]
-    ranges = Sorted(ordered.values[rows], ordered.count[rows]).iqr()
-    return out | dict(zip((f"{prefix}{name}.iqr" for name in spread), ranges, strict=True))
+    names, found = tuple(beats), collect(beats, window, windows)
+    return medians(names, found, prefix) | ranges(names, found, prefix, spread)
+
+
+def medians(names: tuple[str, ...], found: Sorted, prefix: str) -> dict[str, F32]:
+    """Return the medians of sorted values by name."""
+    return dict(zip((prefix + name for name in names), found.median, strict=True))
+
+
+def ranges(names: tuple[str, ...], found: Sorted, prefix: str, chosen: tuple[str, ...]) -> dict[str, F32]:
+    """Return the interquartile ranges of the chosen names, as ``.iqr``."""
+    rows = found.rows([names.index(name) for name in chosen]).iqr()
+    return dict(zip((f"{prefix}{name}.iqr" for name in chosen), rows, strict=True))

@@ -4,52 +4,74 @@ from __future__ import annotations
 
 import numpy as np
 
-from biosig_mtl.signal.runs import span_argmax
-from biosig_mtl.signal.trace import Trace, moving_mean
-from biosig_mtl.types import I64, Bool
+from biosig_mtl.signal.detection import Detection, confirmed
+from biosig_mtl.signal.sliding import moving_mean, rows_around
+from biosig_mtl.signal.trace import Trace
+from biosig_mtl.types import F32, I64, Bool
 
 # Zong 2003: window of the slope sum.
 SUM_S = 0.128
-REFRACTORY_S = 0.22
+# A rise that is shorter than that makes a plateau; a second mean gives it one top.
+TOP_S = 0.064
+APART_S = 0.22
 SMALLEST = 0.4
 SMALLEST_PULSE = 0.3
 # Where the unit is mmHg: the noise of a line that is closed or open to the air.
 SMALLEST_PULSE_MMHG = 3.0
 FOOT_S, PEAK_S = 0.25, 0.4
+SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S = 0.3, 0.5, 0.06
+BASELINE_S = 1.5
 REACH_S = 2.0
 
 
-def abp_beats(trace: Trace) -> tuple[I64, I64, Bool]:
-    """Return feet, systolic peaks and which are beats; what is not a beat has a foot only (a rise cut off by the end of a run).
+def abp_beats(trace: Trace) -> Detection:
+    """Return feet and systolic peaks; what is not a beat has a foot only (a rise cut off by the end of a run).
 
     Zong W, Heldt T, Moody GB, Mark RG. An open-source algorithm to detect onset of arterial blood pressure pulses. Computers in
     Cardiology 2003;30:259: the sum of rises over 0.128 s. Deviations: a threshold from what is usual on both sides in place of
     one that follows the past, and the foot as the lowest, the peak as the highest point around the rise, so that both are
     pressures that were recorded.
     """
-    x = trace.x
+    x = trace.values
     # Extremes are looked for in the mean of three samples: else a label is the extreme of the noise (0.9 mmHg for 1).
     soft = moving_mean(x, 3)
-    rises = np.maximum(trace.slope(soft), 0)
-    total = moving_mean(rises, trace.samples(SUM_S))
-    found = trace.crest(total, REFRACTORY_S)
-    found = found[(total[found] >= SMALLEST * trace.level_at(total, found)) & (total[found] > 0) & trace.finite[found]]
-    if not found.size:
-        return found, found, np.ones(0, bool)
-    half = trace.samples(SUM_S / 2)
-    low = np.maximum(found - trace.samples(FOOT_S), trace.run_start(found))
-    foot = span_argmax(-soft, low, np.minimum(found + half, trace.run_stop(found)))
-    after = np.append(foot[1:], x.size)
-    high = np.minimum(np.minimum(found + trace.samples(PEAK_S), trace.run_stop(found)), np.maximum(after, found + 1))
-    peak = span_argmax(soft, foot, high)
+    slope = trace.slope()
+    total = moving_mean(np.maximum(moving_mean(slope, 3), 0), trace.samples(SUM_S))
+    total = moving_mean(total, trace.samples(TOP_S))
+    at = trace.crests(total, APART_S)
+    at = at[total[at] >= SMALLEST * trace.usual(at, total[at])]
+    if not at.size:
+        return _plain(at, at, np.empty(0, bool))
+    foot = _lowest(trace, soft, at)
+    following = np.maximum(np.append(foot[1:], x.size), at + 1)
+    peak = _highest(trace, soft, foot, np.minimum(at + trace.samples(PEAK_S), following))
     pulse = x[peak] - x[foot]
-    envelope = np.zeros(x.size)
-    envelope[peak] = pulse
     floor = SMALLEST_PULSE_MMHG if trace.unit.lower() == "mmhg" else 0.0
-    real = (
-        (pulse > floor)
-        & (pulse >= SMALLEST_PULSE * trace.level_at(envelope, peak))
-        & (foot > trace.run_start(foot))
-        & (peak > foot)
-    )
-    return foot[real], peak[real], (peak < trace.run_stop(peak) - 1)[real]
+    real = (pulse > floor) & (pulse >= SMALLEST_PULSE * trace.usual(at, pulse)) & (foot > trace.run_start(foot)) & (peak > foot)
+    foot, peak = foot[real], peak[real]
+    level = x - moving_mean(x, trace.samples(BASELINE_S))
+    second = confirmed(trace, level, peak, (SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S))
+    return _plain(foot, peak, second)
+
+
+def _lowest(trace: Trace, soft: F32, at: I64) -> I64:
+    before, after = trace.samples(FOOT_S), trace.samples(SUM_S / 2)
+    rows = rows_around(soft, at, before, after)
+    lies = np.arange(-before, after) + at[:, None]
+    out = (lies < trace.run_start(at)[:, None]) | (lies >= trace.run_stop(at)[:, None])
+    lowest: I64 = at - before + np.where(out, np.inf, rows).argmin(axis=1)
+    return lowest
+
+
+def _highest(trace: Trace, soft: F32, foot: I64, stop: I64) -> I64:
+    after = trace.samples(FOOT_S) + trace.samples(PEAK_S)
+    rows = rows_around(soft, foot, 0, after)
+    lies = np.arange(after) + foot[:, None]
+    highest: I64 = foot + np.where(lies >= np.minimum(stop, trace.run_stop(foot))[:, None], -np.inf, rows).argmax(axis=1)
+    return highest
+
+
+def _plain(foot: I64, peak: I64, second: Bool) -> Detection:
+    """Return beats of which there is no doubt."""
+    looks = np.empty((foot.size, 0), np.float32)
+    return Detection(foot, peak, looks, np.full(foot.size, np.inf), second, np.ones(foot.size, np.int8), (0.0, 0.0))

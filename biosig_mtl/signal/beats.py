@@ -10,16 +10,20 @@ import numpy as np
 from biosig_mtl.signal import abp, ecg, ppg
 from biosig_mtl.signal.agreement import REACH_S as AGREEMENT_REACH_S
 from biosig_mtl.signal.agreement import agreement
+from biosig_mtl.signal.choice import REACH_S as CHOICE_REACH_S
+from biosig_mtl.signal.detection import REFUSE_S, Detection, select
+from biosig_mtl.signal.rhythm import REACH_S as RHYTHM_REACH_S
+from biosig_mtl.signal.rhythm import marks
 from biosig_mtl.signal.runs import find
 from biosig_mtl.signal.trace import REACH_S as TRACE_REACH_S
 from biosig_mtl.signal.trace import Trace, trace
-from biosig_mtl.types import I64, Beats, Bool, ChannelInfo, RecipeError, Record
+from biosig_mtl.types import EMPTY, I64, Beats, Bool, ChannelInfo, RecipeError, Record
 
 # Longer than this from onset to onset is a pause in the signal, not a beat.
 LONGEST_S = 3.0
 LOWEST_FS = 20.0
 
-Detector = Callable[[Trace], tuple[I64, I64, Bool]]
+Detector = Callable[[Trace], Detection]
 DETECTORS: dict[str, Detector] = {"ppg": ppg.ppg_beats, "ecg": ecg.ecg_beats, "abp": abp.abp_beats}
 
 
@@ -49,7 +53,8 @@ class DetectBeats:
     @property
     def reach_s(self) -> float:
         """Context on either side in seconds."""
-        return TRACE_REACH_S + max(abp.REACH_S, ecg.REACH_S, ppg.REACH_S) + AGREEMENT_REACH_S + LONGEST_S
+        found = TRACE_REACH_S + max(abp.REACH_S, ecg.REACH_S, ppg.REACH_S) + CHOICE_REACH_S + REFUSE_S
+        return found + max(AGREEMENT_REACH_S, RHYTHM_REACH_S) + LONGEST_S
 
     def plan(self, channels: Mapping[str, ChannelInfo]) -> Mapping[str, ChannelInfo]:
         """Return the channels unchanged; raise `RecipeError` if this channel can have no beats."""
@@ -69,13 +74,17 @@ class DetectBeats:
         if source.samples.size < source.fs or not np.isfinite(source.samples).any():
             return record.with_beats(Beats(name, source.fs, none, none, none, np.empty(0, np.float32)))
         seen = trace(record, source)
-        onset, peak, beat = detector(seen)
-        alive = ~_touches(seen.dead, onset, peak)
-        onset, peak, beat = onset[alive], peak[alive], beat[alive]
-        end = _ends(seen, onset)[beat]
-        onset, peak = onset[beat], peak[beat]
-        quality = agreement(seen, source.kind, onset, peak, end)
-        return record.with_beats(Beats(name, source.fs, onset, peak, end, quality))
+        found = select(detector(seen), seen) if source.kind != "abp" else detector(seen)
+        found = found.take(~_touches(seen.dead, found.onset, found.peak))
+        end = _ends(seen, found.onset)
+        # What has a foot only (a rise cut off by the end of a run) ends the beat before it and is none itself.
+        beat = found.peak < seen.run_stop(found.peak) - 1
+        found, end = found.take(beat), end[beat]
+        quality = agreement(seen, source.kind, (found.onset, found.peak, end), found.polarity)
+        mark = marks(found.peak, end >= 0, seen.fs)
+        return record.with_beats(
+            Beats(name, source.fs, found.onset, found.peak, end, quality, EMPTY, mark, found.polarity, found.confirmed)
+        )
 
 
 def _detector(kind: str, fs: float, channel: str) -> Detector:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from biosig_mtl.types import F64, I64, Bool, Channel, ChannelInfo, Record, missing_channel
 
 T = TypeVar("T", Channel, ChannelInfo)
+Float = TypeVar("Float", np.float32, np.float64)
 
 
 def find(channels: Mapping[str, T], name: str, where: str, *, optional: bool) -> T | None:
@@ -56,10 +57,15 @@ def long_runs(mask: Bool, shortest: int) -> Bool:
     return np.cumsum(change[:-1], dtype=np.int8).astype(bool)
 
 
-def hold(x: F64, valid: Bool) -> F64:
-    """Fill gaps with the nearest valid sample, so that what comes after sees no jump at their edges."""
-    if valid.all() or not valid.any():
-        return np.where(valid, x, 0.0)
+def hold(x: NDArray[Float], valid: Bool) -> NDArray[Float]:
+    """Fill gaps with the nearest valid sample, so that what comes after sees no jump at their edges.
+
+    An array without gaps is returned as it is.
+    """
+    if valid.all():
+        return x
+    if not valid.any():
+        return np.zeros_like(x)
     at = np.arange(x.size)
     before = np.maximum.accumulate(np.where(valid, at, -1))
     after = np.minimum.accumulate(np.where(valid, at, x.size)[::-1])[::-1]

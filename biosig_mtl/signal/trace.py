@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biosig_mtl.signal.runs import first_sample, hold, long_runs, runs, seam_samples
-from biosig_mtl.types import F64, I64, Bool, Channel, Record
+from biosig_mtl.signal.sliding import Float, moving_max
+from biosig_mtl.types import F32, F64, I64, Bool, Channel, Record
 
 # Steps smaller than this share of the greatest value near by are below what a float32 can tell.
 RESOLUTION = 2.5e-7
@@ -18,20 +21,20 @@ FLAT_S = {"ecg": 1.0}
 FLAT_DEFAULT_S = 0.4
 # A pressure that rests this long on the highest or lowest value near by was cut off there and is not a pressure.
 RAIL_S = {"abp": 0.12}
-# Local levels: maxima of half a second, over two seconds, and their median over some six seconds on either side.
-BLOCK_S, SPAN_BLOCKS, MEDIAN_BLOCKS = 0.5, 4, 12
-REACH_S = NEAR_S + (SPAN_BLOCKS + MEDIAN_BLOCKS + 1) * BLOCK_S
+# Local levels: maxima of a second and its neighbours, and their median over so many seconds on either side.
+USUAL_S = 6
+REACH_S = NEAR_S + USUAL_S + 3.0
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Samples of a channel as float64 with gaps filled, shape (sample,).
+    """Samples of a channel with gaps filled, shape (sample,).
 
     ``starts`` and ``stops`` bound the runs between gaps and seams; ``dead`` marks flat and saturated stretches; ``first`` is
     the number of the first sample in the recording.
     """
 
-    x: F64
+    values: F32
     fs: float
     first: int
     starts: I64
@@ -39,6 +42,16 @@ class Trace:
     dead: Bool
     finite: Bool
     unit: str
+
+    @cached_property
+    def x(self) -> F64:
+        """The samples in double precision."""
+        return self.values.astype(np.float64)
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether there is no gap and no seam."""
+        return self.starts.size == 1 and self.stops[0] - self.starts[0] == self.values.size
 
     def samples(self, seconds: float) -> int:
         """Return a duration in samples, at least one."""
@@ -52,49 +65,50 @@ class Trace:
         """Return where the run of each position stops."""
         return self.stops[np.maximum(np.searchsorted(self.starts, at, side="right") - 1, 0)]
 
-    def slope(self, x: F64, half: int = 1) -> F64:
+    def block(self, at: I64, seconds: float) -> I64:
+        """Return the number of the block of so many seconds, counted from the start of the recording, of each position."""
+        return (self.first + at) // self.samples(seconds)
+
+    def slope(self, half: int = 1) -> F32:
         """Return x[i + half] − x[i − half], zero where that would reach over the edge of a run."""
+        x = self.values
         d = np.zeros_like(x)
-        d[half:-half] = x[2 * half :] - x[: -2 * half]
-        if self.starts.size > 1 or not self.finite.all():
-            for shift in range(-half, half):
-                d[np.clip(self.starts + shift, 0, x.size - 1)] = 0
-                d[np.clip(self.stops + shift, 0, x.size - 1)] = 0
+        if x.size > 2 * half:
+            np.subtract(x[2 * half :], x[: -2 * half], out=d[half:-half])
+        if not self.whole:
+            reach = np.arange(-half, half)
+            for edges in (self.starts, self.stops):
+                d[np.clip((edges[:, None] + reach).ravel(), 0, x.size - 1)] = 0
             d[~self.finite] = 0
         return d
 
-    def level(self, envelope: F64) -> F64:
-        """Return the usual height of an envelope near each of its blocks of half a second, shape (block,).
+    def usual(self, at: I64, height: F32) -> F32:
+        """Return the usual of some heights near each, shape (position,).
 
-        The median over some ±6 s of maxima over 2 s: two seconds hold a beat, and the median does not follow an artefact.
+        The median over ±6 s of maxima over 3 s (second by second): three seconds hold a beat, and a median does not follow an
+        artefact. ``at`` is sorted.
         """
-        block = self.samples(BLOCK_S)
-        lead = self.first % block
-        size = -(-(lead + envelope.size) // block)
-        padded = np.full(size * block, -np.inf)
-        padded[lead : lead + envelope.size] = np.where(self.finite, envelope, -np.inf)
-        highest = padded.reshape(size, block).max(axis=1)
-        over = _around(highest, SPAN_BLOCKS // 2, -np.inf)[:, :SPAN_BLOCKS].max(axis=1)
-        over = np.where(np.isfinite(over), over, np.nan)
-        window = np.sort(_around(over, MEDIAN_BLOCKS, np.nan), axis=1)
+        if not at.size:
+            return np.empty(0, np.float32)
+        second = self.block(at, 1.0)
+        own, begin = np.unique(second, return_index=True)
+        highest = np.full(int(own[-1] - own[0]) + 1, np.nan, np.float32)
+        highest[own - own[0]] = np.maximum.reduceat(height, begin)
+        over = np.fmax(np.fmax(_shifted(highest, -1), highest), _shifted(highest, 1))
+        window = np.sort(_around(over, USUAL_S), axis=1)
         known = np.isfinite(window).sum(axis=1)
-        median: F64 = window[np.arange(size), np.maximum(known - 1, 0) // 2]
-        return median
+        median = window[np.arange(over.size), np.maximum(known - 1, 0) // 2]
+        return np.asarray(median[second - own[0]], np.float32)
 
-    def level_at(self, envelope: F64, at: I64) -> F64:
-        """Return the usual height of an envelope near each position."""
-        block = self.samples(BLOCK_S)
-        return self.level(envelope)[(self.first % block + at) // block]
-
-    def crest(self, x: F64, half_s: float) -> I64:
-        """Return where ``x`` is the greatest within ±``half_s``."""
-        from scipy.ndimage import maximum_filter1d
-
+    def crests(self, x: F32, half_s: float) -> I64:
+        """Return where ``x`` is positive and the greatest within ±``half_s``; of equals the first."""
+        if x.size < 3:
+            return np.empty(0, np.int64)
+        half = self.samples(half_s)
         inner = x[1:-1]
-        at = np.flatnonzero((inner > x[:-2]) & (inner >= x[2:])) + 1
-        highest = maximum_filter1d(x, 2 * self.samples(half_s) + 1, mode="nearest")
-        crests: I64 = at[x[at] >= highest[at]]
-        return crests
+        at = np.flatnonzero((inner >= moving_max(x, half)[1:-1]) & (inner > x[:-2]) & (inner > 0)) + 1
+        at = at[np.diff(at, prepend=-half - 1) > half]
+        return at if self.whole else at[self.finite[at]]
 
 
 def trace(record: Record, channel: Channel) -> Trace:
@@ -105,14 +119,13 @@ def trace(record: Record, channel: Channel) -> Trace:
     if (source.kind, source.fs, source.samples.size) != (channel.kind, channel.fs, channel.samples.size):
         source = channel
     known = np.isfinite(source.samples)
-    raw = hold(source.samples.astype(np.float64), known)
-    rest = plateaus(raw, known, channel.fs)
+    rest = plateaus(hold(source.samples, known), known, channel.fs)
     dead = rest.flat(FLAT_S.get(channel.kind, FLAT_DEFAULT_S))
     if channel.kind in RAIL_S:
         dead |= rest.clipped(RAIL_S[channel.kind])
-    x = hold(channel.samples.astype(np.float64), finite)
+    values = hold(channel.samples, finite)
     starts, stops = runs(finite, seams)
-    return Trace(x, channel.fs, first_sample(record, channel.fs), starts, stops, dead, finite, channel.unit)
+    return Trace(values, channel.fs, first_sample(record, channel.fs), starts, stops, dead, finite, channel.unit)
 
 
 @dataclass(frozen=True)
@@ -140,29 +153,31 @@ class Plateaus:
         return out
 
 
-def plateaus(raw: F64, known: Bool, fs: float) -> Plateaus:
+def plateaus(raw: NDArray[Float], known: Bool, fs: float) -> Plateaus:
     """Return where a signal rests, to the resolution of a float32."""
-    from scipy.ndimage import maximum_filter1d
-
     if raw.size < 2:
         return Plateaus(known[1:] & False, known & False, fs)
-    near = 2 * round(NEAR_S * fs) + 1
-    high = maximum_filter1d(raw, near, mode="nearest")
-    low = -maximum_filter1d(-raw, near, mode="nearest")
-    tiny = RESOLUTION * np.maximum(high, -low)
-    same = (np.abs(np.diff(raw)) <= tiny[1:]) & known[1:] & known[:-1]
-    return Plateaus(same, (raw >= high - tiny) | (raw <= low + tiny), fs)
+    near = round(NEAR_S * fs)
+    high, low = moving_max(raw, near), -moving_max(-raw, near)
+    tiny = np.maximum(high, -low) * raw.dtype.type(RESOLUTION)
+    same = np.abs(np.diff(raw)) <= tiny[1:]
+    if not known.all():
+        same &= known[1:] & known[:-1]
+    rail = (raw >= high - tiny) | (raw <= low + tiny) if same.any() else np.zeros(raw.size, bool)
+    return Plateaus(same, rail, fs)
 
 
-def _around(values: F64, half: int, beyond: float) -> F64:
-    """Return each value with ``half`` neighbours on either side, shape (value, 2 half + 1)."""
-    ends = np.full(half, beyond)
+def _shifted(x: F32, by: int) -> F32:
+    """Return the neighbour ``by`` places on, NaN beyond the ends."""
+    out = np.full_like(x, np.nan)
+    if by > 0:
+        out[:-by] = x[by:]
+    else:
+        out[-by:] = x[:by]
+    return out
+
+
+def _around(values: F32, half: int) -> F32:
+    """Return each value with ``half`` neighbours on either side, NaN beyond the ends, shape (value, 2 half + 1)."""
+    ends = np.full(half, np.nan, values.dtype)
     return np.lib.stride_tricks.sliding_window_view(np.concatenate((ends, values, ends)), 2 * half + 1)
-
-
-def moving_mean(x: F64, width: int) -> F64:
-    """Return the mean over ``width`` samples around each sample; beyond the ends the last value is held."""
-    from scipy.ndimage import uniform_filter1d
-
-    mean: F64 = uniform_filter1d(x, max(width, 1), mode="nearest")
-    return mean

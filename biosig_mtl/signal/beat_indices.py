@@ -1,0 +1,140 @@
+"""Indices of quality that the beats of a channel tell: agreement, rhythm, and the pressures of an artery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_mtl.types import F32, F64, I64, Beats, Bool, Channel
+
+# Beats that touch so many seconds on either side of the middle of a second speak for it.
+BEATS_S = 2.0
+RATES_PER_MIN = (35.0, 180.0)
+# The lengths of neighbours can hardly differ more than this; what lies beyond is told as this.
+LARGEST_RATIO = 10.0
+# Pressures and pulse pressures beyond these are none of an artery (Sun, Reisner and Mark 2006, table 1).
+PULSE_MMHG, LOWEST_MMHG, HIGHEST_MMHG = (10.0, 200.0), 20.0, 300.0
+# Places in MARKS of beats that are false, misplaced, or followed by a missing one.
+DOUBTFUL = (2, 3)
+# Fixed-point scale of what is summed over beats.
+SCALE = 2.0**24
+
+
+@dataclass(frozen=True)
+class BeatTable:
+    """Complete beats with a row of numbers for each; which of them touch ±2 s of the middle of a second.
+
+    Arrays of samples have shape (beat,), ``low`` and ``high`` bound the touching beats of every second.
+    """
+
+    onset: I64
+    peak: I64
+    end: I64
+    low: I64
+    high: I64
+    following: Bool
+
+    def mean(self, values: NDArray[np.generic]) -> F64:
+        """Return the mean over the touching beats, NaN where there are none."""
+        # Whole numbers, so that a running sum is exact: the same wherever the record starts.
+        total = np.append(0, np.cumsum(np.rint(values.astype(np.float64) * SCALE).astype(np.int64)))
+        number = self.high - self.low
+        mean = (total[self.high] - total[self.low]) / SCALE / np.maximum(number, 1)
+        return np.where(number > 0, mean, np.nan)
+
+    def greatest(self, values: F64) -> F64:
+        """Return the greatest value among the touching beats, NaN where there are none."""
+        if not values.size:
+            return np.full(self.low.size, np.nan)
+        bounds = np.stack([self.low, self.high], axis=1).ravel()
+        most = np.maximum.reduceat(np.append(values, -np.inf), np.minimum(bounds, values.size))[::2]
+        return np.where(self.high > self.low, most, np.nan)
+
+    def to_next(self, values: NDArray[np.floating]) -> F64:
+        """Return the change from every beat to the one that follows at its end, 0 where none does."""
+        change = np.zeros(self.onset.size)
+        change[:-1] = np.where(self.following[:-1], np.diff(values.astype(np.float64)), 0)
+        return change
+
+
+def table_of(beats: Beats, start_s: float, count: int) -> tuple[BeatTable, Bool]:
+    """Return the complete beats as a table for ``count`` seconds, and which of all beats they are."""
+    whole = beats.end >= 0
+    onset, peak, end = beats.onset[whole], beats.peak[whole], beats.end[whole]
+    middle = np.rint((start_s + np.arange(count) + 0.5) * beats.fs) - np.rint(start_s * beats.fs)
+    reach = np.rint(BEATS_S * beats.fs)
+    low, high = np.searchsorted(end, middle - reach), np.searchsorted(onset, middle + reach)
+    following = np.append(end[:-1] == onset[1:], False) if onset.size else np.zeros(0, bool)
+    return BeatTable(onset, peak, end, low, np.maximum(high, low), following), whole
+
+
+def of_beats(beats: Beats, start_s: float, count: int) -> tuple[dict[str, F64], BeatTable]:
+    """Return what the beats that touch ±2 s of the middle of every second tell of it, and the table of complete beats."""
+    table, whole = table_of(beats, start_s, count)
+    quality, length = beats.quality[whole], (table.end - table.onset) / beats.fs
+    ratio = np.exp(np.abs(table.to_next(np.log(np.maximum(length, 1e-3)))))
+    ratio[1:] = np.maximum(ratio[1:], ratio[:-1])
+    turned = table.mean(beats.polarity[whole])
+    return {
+        "template": table.mean(quality),
+        "worst": 1 - table.greatest(1 - quality.astype(np.float64)),
+        "confirmed": table.mean(beats.confirmed[whole]),
+        "doubtful": table.mean(np.isin(beats.mark[whole], DOUBTFUL)),
+        "rate": table.mean((length >= 60 / RATES_PER_MIN[1]) & (length <= 60 / RATES_PER_MIN[0])),
+        "ratio": np.minimum(table.greatest(ratio), LARGEST_RATIO),
+        "covered": _covered(table, beats.fs, start_s, count),
+        "polarity": np.where(turned < 0, -1.0, np.where(np.isfinite(turned), 1.0, np.nan)),
+    }, table
+
+
+def _covered(table: BeatTable, fs: float, start_s: float, count: int) -> F64:
+    """Return the share of ±2 s that complete beats fill."""
+    middle = np.rint((start_s + np.arange(count) + 0.5) * fs) - np.rint(start_s * fs)
+    reach = np.rint(BEATS_S * fs)
+    filled = np.append(0, np.cumsum(table.end - table.onset))
+
+    def until(at: F64) -> F64:
+        before = np.searchsorted(table.onset, at) - 1
+        inside = np.clip(at - table.onset[before], 0, (table.end - table.onset)[before])
+        return np.where(before >= 0, filled[before] + inside, 0)
+
+    if not table.onset.size:
+        return np.zeros(count)
+    return np.clip((until(middle + reach) - until(middle - reach)) / (2 * reach), 0, 1)
+
+
+def perfusion(table: BeatTable, raw: F32, mean: F64, fs: float) -> F64:
+    """Return the height of the pulses in per cent of the mean of the channel as recorded, shape (second,).
+
+    NaN where that mean is not above the height of the pulses: then it is no offset of light. ``mean`` is that of every second.
+    """
+    if not table.peak.size:
+        return np.full(table.low.size, np.nan)
+    height = np.abs(raw[table.peak].astype(np.float64) - raw[table.onset])
+    at = np.clip((table.peak / fs).astype(np.int64), 0, mean.size - 1)
+    physical = (mean[at] > height) & (height > 0)
+    number = table.mean(physical)
+    sum_of = table.mean(np.where(physical, 100 * height / np.where(physical, mean[at], 1), 0))
+    return np.where(number > 0.5, sum_of / np.where(number > 0, number, 1), np.nan)
+
+
+def pressures(table: BeatTable, channel: Channel) -> dict[str, F64]:
+    """Return what the pressures of the beats tell: ``pressure``, ``pulse_pressure``, ``upstroke`` and ``jump``.
+
+    Sun JX, Reisner AT, Mark RG. A signal abnormality index for arterial blood pressure waveforms. Computers in Cardiology
+    2006;33:13. Deviation: the numbers stay numbers; one beat beyond a limit lowers a share and flags nothing.
+    """
+    samples = np.nan_to_num(channel.samples.astype(np.float64))
+    diastolic, systolic = samples[table.onset], samples[table.peak]
+    pulse = systolic - diastolic
+    fits = (diastolic >= LOWEST_MMHG) & (systolic <= HIGHEST_MMHG) & (pulse >= PULSE_MMHG[0]) & (pulse <= PULSE_MMHG[1])
+    rise_s = np.maximum(table.peak - table.onset, 1) / channel.fs
+    jump = np.maximum(np.abs(table.to_next(systolic)), np.abs(table.to_next(diastolic)))
+    return {
+        "pressure": table.mean(fits),
+        "pulse_pressure": table.mean(pulse),
+        "upstroke": table.mean(pulse / rise_s),
+        "jump": table.greatest(jump),
+    }

@@ -1,0 +1,175 @@
+"""Which candidates are beats: what each looks like, and how well it fits the rhythm of those that are certain.
+
+The best path through the candidates (a beat each, intervals between) by dynamic programming. Where a candidate is certain and
+alone, every path goes through it; so only the stretches between such anchors have to be searched, all of them side by side.
+A clean recording has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from biosig_mtl.types import F64, I64, Bool
+
+# Log-odds are held within this; below LEAST a candidate is not looked at; above SURE it is an anchor if it is alone.
+CERTAIN, LEAST, SURE = 6.0, -5.0, 4.0
+# Alone: no other candidate worth looking at within this share of the interval.
+ALONE = 0.45
+SHORTEST_S = 0.22
+# Intervals against the usual one near by, as a logarithm: a Cauchy density of this width, and a share of anything at all
+# (premature beats, fibrillation), against an even spread over three nepers.
+WIDTH, ANYTHING, SPREAD = 0.08, 0.1, 1 / 3.0
+# The usual interval: the median of up to eleven between confident neighbours within some seconds.
+INTERVAL_S, USUAL_S = (0.3, 2.0), 0.8
+HALF, NEAR_S = 5, 12.0
+# Searches end at the latest at multiples of this many seconds of the recording.
+CUT_S = 16.0
+# A beat may follow any of so many candidates before it, or the best path up to there.
+BACK = 12
+START = -0.5
+REACH_S = CUT_S + NEAR_S + 2.0
+LONGEST = np.log((1 - ANYTHING) * WIDTH / np.pi / (WIDTH**2 + 2.25) / SPREAD + ANYTHING)
+
+
+def choose(at: I64, odds: F64, fs: float, first: int) -> Bool:
+    """Return which candidates are beats, shape (candidate,).
+
+    Parameters
+    ----------
+    at
+        Sorted positions in samples.
+    odds
+        Log-odds that each is a beat, by its looks alone.
+    fs, first
+        Sampling rate in Hz and the number of sample 0 in the recording.
+    """
+    chosen = np.zeros(at.size, bool)
+    seen = np.flatnonzero(odds > LEAST)
+    if not seen.size:
+        return chosen
+    at, odds = at[seen], np.clip(odds[seen], -CERTAIN, CERTAIN)
+    time = at / fs
+    usual = usual_interval(time, odds)
+    gap = np.diff(time)
+    alone = np.minimum(np.append(np.inf, gap), np.append(gap, np.inf)) >= ALONE * usual
+    anchor = (odds >= SURE) & alone
+    chosen[seen] = anchor
+    for places, left, right in _stretches(anchor, (first + at) // round(CUT_S * fs)):
+        chosen[seen[_search(places, left, right, time, odds, usual)]] = True
+    return chosen
+
+
+def usual_interval(time: F64, odds: F64) -> F64:
+    """Return the usual interval in seconds at every candidate."""
+    sure = np.flatnonzero(odds > 0)
+    usual = np.full(time.size, USUAL_S)
+    if sure.size < 3:
+        return usual
+    interval, middle = np.diff(time[sure]), time[sure][1:]
+    good = (interval >= INTERVAL_S[0]) & (interval <= INTERVAL_S[1])
+    interval, middle = interval[good], middle[good]
+    if not middle.size:
+        return usual
+    spot = np.searchsorted(middle, time)[:, None] + np.arange(-HALF, HALF + 1)
+    inside = np.clip(spot, 0, middle.size - 1)
+    near = (spot >= 0) & (spot < middle.size) & (np.abs(middle[inside] - time[:, None]) <= NEAR_S)
+    window = np.sort(np.where(near, interval[inside], np.inf), axis=1)
+    known = near.sum(axis=1)
+    median = window[np.arange(time.size), np.maximum(known - 1, 0) // 2]
+    return np.where(known >= 2, median, USUAL_S)
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Anchors beside stretches, −1 where there is none, shape (stretch,)."""
+
+    left: I64
+    right: I64
+
+
+def _stretches(anchor: Bool, cut: I64) -> list[tuple[I64, I64, I64]]:
+    """Return stretches of candidates between anchors and cuts, those of like length together.
+
+    Places have shape (stretch, candidate), with −1 in front of shorter ones; the anchors beside them −1 where there is none.
+    """
+    free = np.flatnonzero(~anchor)
+    if not free.size:
+        return []
+    number = np.cumsum(anchor)[free]
+    new = np.append(True, (np.diff(number) > 0) | (np.diff(cut[free]) > 0))
+    begin = np.flatnonzero(new)
+    length = np.diff(np.append(begin, free.size))
+    head, tail = free[begin], free[begin + length - 1]
+    left = np.where((head > 0) & anchor[np.maximum(head - 1, 0)], head - 1, -1)
+    right = np.where((tail < anchor.size - 1) & anchor[np.minimum(tail + 1, anchor.size - 1)], tail + 1, -1)
+    found = []
+    low = 0
+    for high in (2, 5, 12, 28, 1 << 40):
+        mine = np.flatnonzero((length > low) & (length <= high))
+        low = high
+        if mine.size:
+            width = int(length[mine].max())
+            step = np.arange(width) - (width - length[mine])[:, None]
+            places = np.where(step >= 0, free[np.minimum(begin[mine][:, None] + np.maximum(step, 0), free.size - 1)], -1)
+            found.append((places, left[mine], right[mine]))
+    return found
+
+
+def fit(interval: F64, usual: F64) -> F64:
+    """Return the log-likelihood ratio of intervals given the usual one."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = np.clip(np.log(interval / usual), -1.5, 1.5)
+    ratio = np.log((1 - ANYTHING) * WIDTH / np.pi / (WIDTH**2 + off * off) / SPREAD + ANYTHING)
+    return np.where(interval >= SHORTEST_S, ratio, -np.inf)
+
+
+def _search(places: I64, left: I64, right: I64, time: F64, odds: F64, usual: F64) -> I64:
+    """Return the candidates on the best paths from left to right anchor (open where there is none)."""
+    count, width = places.shape
+    rows = np.arange(count)
+    there = places >= 0
+    t = np.where(there, time[places], -1e9)
+    z = np.where(there, odds[places], -np.inf)
+    u = usual[places]
+    t_left = np.where(left >= 0, time[left], -1e9)
+    best = np.full((count, width), -np.inf)
+    before = np.full((count, width), -1)
+    running = np.full((count, width + 1), -np.inf)
+    running_at = np.full((count, width + 1), -1)
+    for j in range(width + 1):
+        last = j == width
+        tj = np.where(right >= 0, time[right], 1e9) if last else t[:, j]
+        uj = (usual[right] if last else u[:, j])[:, None]
+        low = max(j - BACK, 0)
+        options = np.empty((count, j - low + 2))
+        links = fit(tj[:, None] - np.concatenate((t[:, low:j], t_left[:, None]), axis=1), uj)
+        options[:, : j - low] = best[:, low:j] + links[:, :-1]
+        options[:, -2] = np.where(left >= 0, links[:, -1], START)
+        options[:, -1] = running[:, low] + LONGEST
+        if last:
+            open_end = right < 0
+            options[open_end, : j - low] = best[open_end, low:j]
+            options[open_end, -2] = START
+            options[open_end, -1] = running[open_end, low]
+        pick = options.argmax(axis=1)
+        came = np.where(pick < j - low, low + pick, np.where(pick == j - low, -1, running_at[:, low]))
+        if last:
+            break
+        best[:, j] = options[rows, pick] + z[:, j]
+        before[:, j] = came
+        better = best[:, j] > running[:, j]
+        running[:, j + 1] = np.where(better, best[:, j], running[:, j])
+        running_at[:, j + 1] = np.where(better, j, running_at[:, j])
+    return _walk_back(places, before, came)
+
+
+def _walk_back(places: I64, before: I64, came: I64) -> I64:
+    taken = np.zeros(places.shape, bool)
+    rows = np.arange(places.shape[0])
+    while (came >= 0).any():
+        on = came >= 0
+        taken[rows[on], came[on]] = True
+        came = np.where(on, before[rows, np.maximum(came, 0)], -1)
+    return places[taken]

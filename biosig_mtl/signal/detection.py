@@ -1,0 +1,108 @@
+"""What a detector says of its candidates, and what all detectors do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from biosig_mtl.signal.choice import choose
+from biosig_mtl.signal.trace import Trace
+from biosig_mtl.types import F32, F64, I8, I64, Bool
+
+# Crests this far below the usual height are not looked at.
+SMALLEST = 0.15
+# Noise is told from beats by the mean of those chosen within so many seconds.
+REFUSE_S = 8.0
+CONTRAST = 2
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Candidates for beats, all arrays of shape (candidate,).
+
+    ``looks`` is what speaks for one, shape (candidate, number), `CONTRAST` the place of its height against the surroundings;
+    ``odds`` are the log-odds made of it; ``confirmed`` tells whether a second detector found it too, ``limits`` the least mean
+    contrast and log-odds of a stretch that is not noise.
+    """
+
+    onset: I64
+    peak: I64
+    looks: F32
+    odds: F64
+    confirmed: Bool
+    polarity: I8
+    limits: tuple[float, float]
+
+    def take(self, rows: Bool | I64) -> Detection:
+        """Return some of the candidates."""
+        return Detection(
+            self.onset[rows],
+            self.peak[rows],
+            self.looks[rows],
+            self.odds[rows],
+            self.confirmed[rows],
+            self.polarity[rows],
+            self.limits,
+        )
+
+
+def select(found: Detection, trace: Trace) -> Detection:
+    """Return the beats among the candidates; none where those near by are noise on the whole."""
+    near = np.argsort(found.peak, kind="stable")
+    found = found.take(near)
+    beats = found.take(choose(found.peak, found.odds, trace.fs, trace.first))
+    return beats.take(~_noise(beats, trace))
+
+
+def _noise(beats: Detection, trace: Trace) -> Bool:
+    near = trace.samples(REFUSE_S)
+    low, high = np.searchsorted(beats.peak, beats.peak - near), np.searchsorted(beats.peak, beats.peak + near, side="right")
+    count = high - low
+    noise = np.zeros(count.size, bool)
+    for values, least in ((np.clip(beats.looks[:, CONTRAST], -1, 1.5), beats.limits[0]), (np.clip(beats.odds, -6, 6), beats.limits[1])):
+        # Whole numbers, so that a running sum is exact: the same wherever the record starts.
+        total = np.concatenate(([0], np.cumsum(np.rint(np.asarray(values, np.float64) * 2**20).astype(np.int64))))
+        noise |= (total[high] - total[low]) / 2**20 < least * count
+    return noise
+
+
+def log_odds(looks: F32, weights: Sequence[float]) -> F64:
+    """Return a constant and a weighted sum of what speaks for each candidate."""
+    # Not a matrix product: its last bit may depend on where a row lies.
+    total: F64 = (looks * np.asarray(weights[1:], np.float64)).sum(axis=1) + weights[0]
+    return total
+
+
+def log_ratio(height: F32, other: F32) -> F32:
+    """Return the logarithm of a positive height over another."""
+    tiny = np.finfo(np.float32).tiny
+    return np.log(np.maximum(height, tiny) / np.maximum(other, tiny))
+
+
+def sensible(trace: Trace, at: I64, above: F32) -> Bool:
+    """Return which candidates are worth looking at: high enough, and not at the very end of a run."""
+    high: Bool = above >= np.log(SMALLEST)
+    return high & (at > trace.run_start(at)) & (at < trace.run_stop(at) - 1) if at.size else high
+
+
+def sure(above: F32, contrast: F32) -> F32:
+    """Return how much a candidate counts in the mean of its neighbours: of usual height, and standing out."""
+    return np.asarray(np.exp(-2 * np.abs(above)) * np.clip(contrast - 0.3, 0.01, 1), np.float32)
+
+
+def confirmed(trace: Trace, height: F32, at: I64, rule: tuple[float, float, float]) -> Bool:
+    """Return which positions have a crest of another curve near them.
+
+    ``rule``: how far apart crests are in seconds, how high against the usual one, and how near in seconds.
+    """
+    apart_s, smallest, near_s = rule
+    crest = trace.crests(height, apart_s)
+    crest = crest[height[crest] >= smallest * trace.usual(crest, height[crest])]
+    if not crest.size:
+        return np.zeros(at.size, bool)
+    spot = np.searchsorted(crest, at)
+    after, before = crest[np.minimum(spot, crest.size - 1)], crest[np.maximum(spot - 1, 0)]
+    near: Bool = np.minimum(np.abs(after - at), np.abs(at - before)) <= trace.samples(near_s)
+    return near

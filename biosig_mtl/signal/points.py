@@ -1,0 +1,197 @@
+"""Looking for points on a curve, for all beats at once: smoothed derivatives, extremes of spans, windows around beats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import factorial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_mtl.signal.runs import runs, seam_samples
+from biosig_mtl.types import F64, I64, Bool, Channel, Record
+
+# Points are told in steps of 2⁻¹⁶ samples, so that counting from another sample changes no bit.
+STEPS = 65536.0
+# Spans are looked through in so many groups of about equal width, so that one long beat does not widen the work on all.
+GROUPS = 6
+# Gathered windows are worked in lots of so many samples: they stay in the cache, and memory does not grow with the record.
+LOT = 1 << 17
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Samples of a channel as float64, shape (sample,), and the runs between gaps and seams.
+
+    What stands in a gap means nothing: everything here reads samples of one run only.
+    """
+
+    x: F64
+    fs: float
+    starts: I64
+    stops: I64
+
+    def samples(self, seconds: float) -> int:
+        """Return a duration in samples, at least one."""
+        return max(round(seconds * self.fs), 1)
+
+    def run(self, at: I64) -> tuple[I64, I64]:
+        """Return where the run of each position starts and stops."""
+        if self.starts.size == 1:
+            return np.full(at.shape, self.starts[0]), np.full(at.shape, self.stops[0])
+        place = np.maximum(np.searchsorted(self.starts, at, side="right") - 1, 0)
+        return self.starts[place], self.stops[place]
+
+    def turned(self) -> Curve:
+        """Return the curve upside down."""
+        return Curve(-self.x, self.fs, self.starts, self.stops)
+
+    def fit(self, order: int, span_s: float, degree: int) -> F64:
+        """Return the ``order``-th derivative, per second to that power, of polynomials fitted around every sample.
+
+        Savitzky and Golay, Anal. Chem. 36 (1964) 1627. Near the ends of a run the curve is continued by its point reflection,
+        so that no sample behind a gap or seam is used and the second derivative fades instead of jumping.
+        """
+        from scipy.ndimage import correlate1d
+
+        half = max(round(span_s * self.fs / 2), degree // 2)
+        weights = fit_weights(half, order, degree)
+        out: F64 = correlate1d(self.x, weights, mode="nearest")
+        near = np.arange(half)
+        first, last = self.starts[:, None], self.stops[:, None] - 1
+        at = np.concatenate((np.minimum(first + near, last), np.maximum(last - near, first)), axis=1)
+        reach = at[..., None] + np.arange(-half, half + 1)
+        low, high = first[..., None], last[..., None]
+        inside = np.clip(reach, low, high)
+        values = self.x[np.clip(2 * inside - reach, low, high)]
+        out[at] = (np.where(reach == inside, values, 2 * self.x[inside] - values) * weights).sum(axis=-1)
+        return out * self.fs**order if order else out
+
+
+def curve(record: Record, channel: Channel) -> Curve:
+    """Return the curve of a channel."""
+    finite = np.isfinite(channel.samples)
+    x = channel.samples.astype(np.float64)
+    if not finite.all():
+        x[~finite] = 0
+    return Curve(x, channel.fs, *runs(finite, seam_samples(record, channel.fs, finite.size)))
+
+
+@lru_cache(maxsize=64)
+def fit_weights(half: int, order: int, degree: int) -> F64:
+    """Return the weights of the polynomial's derivative at the middle of ``2 half + 1`` samples, per sample."""
+    at = np.arange(-half, half + 1, dtype=np.float64)
+    weights: F64 = np.linalg.pinv(np.vander(at, degree + 1, increasing=True))[order] * factorial(order)
+    # Exactly even or odd: half the multiplications, and no trace of an offset.
+    weights = (weights + (-1) ** order * weights[::-1]) / 2
+    return weights
+
+
+def highest(x: F64, start: I64, stop: I64) -> I64:
+    """Return where ``x`` is greatest in every [start, stop), the first such place; an empty span answers its start."""
+    return _extreme(x, start, stop, -np.inf)
+
+
+def lowest(x: F64, start: I64, stop: I64) -> I64:
+    """Return where ``x`` is least in every [start, stop), the first such place; an empty span answers its start."""
+    return _extreme(x, start, stop, np.inf)
+
+
+def _extreme(x: F64, start: I64, stop: I64, beyond: float) -> I64:
+    width = stop - start
+    best = start.copy()
+    order = np.argsort(width, kind="stable")
+    order = order[np.searchsorted(width[order], 2) :]
+    for group in np.array_split(order, GROUPS if order.size > 16 * GROUPS else 1):
+        if not group.size:
+            continue
+        size = int(width[group[-1]])
+        step = np.arange(size)
+        for part in np.array_split(group, group.size * size // LOT + 1):
+            # A window that would end behind the last sample begins earlier, and its first places do not count.
+            first = np.minimum(start[part], x.size - size)
+            values = np.lib.stride_tricks.sliding_window_view(x, size)[first]
+            out = step >= (stop[part] - first)[:, None]
+            if first[-1] != start[part[-1]] or (first != start[part]).any():
+                out |= step < (start[part] - first)[:, None]
+            np.copyto(values, beyond, where=out)
+            best[part] = first + (values.argmax(axis=1) if beyond < 0 else values.argmin(axis=1))
+    return best
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Where a curve has a maximum (above the sample before, not below the one after) and a minimum, sorted."""
+
+    tops: I64
+    bottoms: I64
+
+
+def turns(x: F64) -> Turns:
+    """Return the maxima and minima of a curve."""
+    rising = x[1:] > x[:-1]
+    places = np.flatnonzero(rising[1:] != rising[:-1])
+    top = rising[places]
+    places += 1
+    return Turns(places[top], places[~top])
+
+
+def first_of(places: I64, start: I64, stop: I64) -> I64:
+    """Return the first of sorted places inside every [start, stop), −1 where there is none."""
+    found = np.append(places, np.iinfo(np.int64).max)[np.searchsorted(places, start)]
+    return np.where(found < stop, found, -1)
+
+
+def last_of(places: I64, start: I64, stop: I64) -> I64:
+    """Return the last of sorted places inside every [start, stop), −1 where there is none."""
+    found = np.concatenate(([-1], places))[np.searchsorted(places, stop)]
+    return np.where(found >= start, found, -1)
+
+
+def best_of(places: I64, heights: F64, start: I64, stop: I64) -> I64:
+    """Return which of the sorted places inside every [start, stop) is highest, as its number, −1 where there is none."""
+    first, last = np.searchsorted(places, start), np.searchsorted(places, stop)
+    return np.where(last > first, highest(heights, first, np.maximum(last, first)), -1)
+
+
+def vertex(x: F64, at: I64) -> F64:
+    """Return the vertex of the parabola through an extreme sample and its neighbours, less than half a sample away.
+
+    Where the sample is no extreme it answers the sample itself; −1 answers NaN.
+    """
+    mid = np.clip(at, 1, max(x.size - 2, 1))
+    left, right = x[mid - 1] - x[mid], x[np.minimum(mid + 1, x.size - 1)] - x[mid]
+    shift = top_shift(left, right)
+    fine: F64 = np.where(at >= 0, at + np.where(mid == at, shift, 0.0), np.nan)
+    return fine
+
+
+def top_shift(left: NDArray[np.floating], right: NDArray[np.floating]) -> F64:
+    """Return how far a parabola's vertex lies from its middle sample, given how far the neighbours are above it."""
+    bend = left + right
+    peaked = (left * right >= 0) & (bend != 0)
+    return exact(np.where(peaked, np.clip(0.5 * (left - right) / np.where(peaked, bend, 1.0), -0.5, 0.5), 0.0))
+
+
+def exact(part: NDArray[np.floating]) -> F64:
+    """Return parts of a sample in steps of 2⁻¹⁶."""
+    return np.asarray(np.round(part.astype(np.float64) * STEPS) / STEPS)
+
+
+def windows(seen: Curve, x: F64, at: I64, before: int, after: int) -> tuple[F64, Bool]:
+    """Return ``x`` from ``before`` samples before to ``after`` samples after every position, and which of them are whole.
+
+    Shape (beat, before + after + 1). Where a window reaches over the end of its run the last sample is held.
+    """
+    size = before + after + 1
+    low, high = seen.run(at)
+    first = at - before
+    whole = (first >= low) & (first + size <= high)
+    if size > x.size:
+        return x[np.clip(first[:, None] + np.arange(size), low[:, None], high[:, None] - 1)], whole
+    values = np.lib.stride_tricks.sliding_window_view(x, size)[np.clip(first, 0, x.size - size)]
+    cut = np.flatnonzero(~whole)
+    if cut.size:
+        values[cut] = x[np.clip(first[cut, None] + np.arange(size), low[cut, None], high[cut, None] - 1)]
+    return values, whole

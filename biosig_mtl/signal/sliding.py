@@ -1,0 +1,76 @@
+"""Sums and extremes over a sliding window, in log₂(width) passes of whole arrays.
+
+Windows of 1, 2, 4, 8 … samples are put together from two of half the length, and any other width from those. Every result is the
+same operations in the same order wherever the array starts, which a running sum is not: a part of a recording gives the bits of
+the whole. In single precision it is also several times faster than the filters of scipy.ndimage.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = TypeVar("Float", np.float32, np.float64)
+
+
+def sliding_sum(x: NDArray[Float], width: int) -> NDArray[Float]:
+    """Return the sum over ``x[i : i + width]`` for every whole window, shape (sample − width + 1,)."""
+    total: NDArray[Float] | None = None
+    taken, part, size = 0, x, 1
+    while True:
+        if width & size:
+            piece = part[taken : taken + x.size - width + 1]
+            total = piece.copy() if total is None else np.add(total, piece, out=total)
+            taken += size
+        if 2 * size > width:
+            assert total is not None
+            return total
+        part = part[:-size] + part[size:]
+        size *= 2
+
+
+def sliding_max(x: NDArray[Float], width: int) -> NDArray[Float]:
+    """Return the maximum over ``x[i : i + width]`` for every whole window, shape (sample − width + 1,)."""
+    part, size = x, 1
+    while 2 * size <= width:
+        part = np.maximum(part[:-size], part[size:])
+        size *= 2
+    if size == width:
+        return part
+    return np.maximum(part[: x.size - width + 1], part[width - size : width - size + x.size - width + 1])
+
+
+def moving_mean(x: NDArray[Float], width: int) -> NDArray[Float]:
+    """Return the mean over ``width`` samples around each sample; beyond the ends the last value is held."""
+    width = max(width, 1)
+    if width == 1 or not x.size:
+        return x
+    total = sliding_sum(held(x, width // 2, width - 1 - width // 2), width)
+    total *= x.dtype.type(1 / width)
+    return total
+
+
+def moving_max(x: NDArray[Float], half: int) -> NDArray[Float]:
+    """Return the maximum within ``half`` samples on either side of each sample."""
+    if half < 1 or not x.size:
+        return x
+    return sliding_max(held(x, half, half), 2 * half + 1)
+
+
+def held(x: NDArray[Float], before: int, after: int) -> NDArray[Float]:
+    """Return the array with its end values held for so many samples more on either side."""
+    longer = np.empty(before + x.size + after, x.dtype)
+    longer[:before], longer[before : before + x.size], longer[before + x.size :] = x[0], x, x[-1]
+    return longer
+
+
+def rows_around(x: NDArray[Float], at: NDArray[np.int64], before: int, after: int, step: int = 1) -> NDArray[Float]:
+    """Return ``x[at − before : at + after : step]`` for every position, shape (position, −(−(before + after) // step)).
+
+    Beyond the ends of the array the end values are held.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(held(x, before, after), before + after)
+    rows: NDArray[Float] = windows[at, ::step]
+    return rows

@@ -1,0 +1,145 @@
+"""One figure of quality in [0, 1] from the indices, read as the probability that the beats there are right; and why it is low.
+
+A second counts as right where every true beat within half a second of it was found and nothing else was. A logistic curve of a few
+terms, each of which can only raise the figure, says how probable that is: how far beats agree with their neighbours and two
+detectors with each other, whether the rhythm is possible, and how much of the power lies where it should. Its coefficients were
+fitted on simulated recordings, whose beats are known, at three levels of noise and on plain noise
+(``python -m tests.benchmarks.fit_sqi``): no label of any data set was used. Rules come on top of it, as factors: what they find no
+detector can mend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_mtl.types import F64, Quality
+
+LOW = 0.5
+
+# Written by tests/benchmarks/fit_sqi.py; natural logarithms of odds, "bias" is that of the worst second that has beats.
+COEFFICIENTS: Mapping[str, Mapping[str, float]] = {
+    "ecg": {"bias": -3.0, "template": 3.0, "worst": 1.0, "confirmed": 0.0, "snr": 1.0},
+    "ppg": {"bias": -3.0, "template": 3.0, "worst": 1.0, "confirmed": 0.0, "snr": 1.0},
+    "abp": {"bias": -3.0, "template": 3.0, "worst": 1.0, "confirmed": 0.0, "snr": 1.0},
+}
+# What leaves everything and what leaves nothing, and how much is left then; between them on a straight line.
+RULES: Mapping[str, tuple[float, float, float]] = MappingProxyType(
+    {
+        "missing": (0.0, 0.5, 0.0),
+        "flat": (0.0, 0.5, 0.0),
+        "clipped": (0.0, 0.4, 0.0),
+        "mains": (0.8, 0.95, 0.0),
+        "flushed": (0.0, 1.0, 0.0),
+    }
+)
+# Rules for pulses only: an ECG may point down. A moving arm makes pulses of its own, as even as those of a heart.
+PULSE_RULES: Mapping[str, tuple[float, float, float]] = MappingProxyType({"polarity": (1.0, -1.0, 0.25)})
+PPG_RULES: Mapping[str, tuple[float, float, float]] = MappingProxyType({"motion": (0.1, 0.5, 0.25)})
+ABP_RULES: Mapping[str, tuple[float, float, float]] = MappingProxyType({"pressure": (1.0, 0.0, 0.0)})
+# Terms of the logistic curve and the index each is made of: (index, value that is worth 0, value that is worth 1).
+TERMS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "template": (0.0, 1.0),
+        "worst": (0.0, 1.0),
+        "confirmed": (0.0, 1.0),
+        "doubtful": (1.0, 0.0),
+        "rate": (0.0, 1.0),
+        "ratio": (2.2, 1.0),
+        "covered": (0.0, 1.0),
+        "snr": (0.0, 1.0),
+        "skewness": (-1.0, 1.0),
+    }
+)
+OF_BEATS = ("template", "worst", "confirmed", "doubtful", "rate", "ratio", "covered")
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "missing": "missing",
+        "flat": "flat",
+        "clipped": "clipped",
+        "mains": "mains",
+        "flushed": "flushed",
+        "no beats": "no beats",
+        "pressure": "implausible pressure",
+        "polarity": "upside down",
+        "motion": "motion",
+        "template": "disagreement",
+        "worst": "disagreement",
+        "confirmed": "disagreement",
+        "doubtful": "implausible rate",
+        "rate": "implausible rate",
+        "ratio": "implausible rate",
+        "covered": "implausible rate",
+        "snr": "noise",
+        "skewness": "noise",
+    }
+)
+"""What is wrong where an index is, the gravest first."""
+
+
+def sqi(indices: Mapping[str, NDArray[np.floating]]) -> F64:
+    """Return the quality of every second: the logistic curve of the terms times every rule, 0 where there are no beats.
+
+    Where no beats were looked for, half of it rests on the rules alone and half on the ``snr``.
+    """
+    left = np.prod([np.exp(-cost) for cost in _ruled(indices).values()], axis=0)
+    if "template" not in indices:
+        return np.asarray(left * (0.5 + 0.5 * np.nan_to_num(np.asarray(indices["snr"], np.float64))))
+    weights = COEFFICIENTS[kind_of(indices)]
+    odds = weights["bias"] + sum(weights[name] * value for name, value in terms(indices).items() if name in weights)
+    probable = 1 / (1 + np.exp(-odds))
+    return np.asarray(np.where(np.isnan(indices["template"]), 0, probable * left))
+
+
+def terms(indices: Mapping[str, NDArray[np.floating]]) -> dict[str, F64]:
+    """Return the terms of the logistic curve, each in [0, 1] and 0 where its index cannot be told."""
+    found = {}
+    for name, (worst, best) in TERMS.items():
+        if name in indices:
+            found[name] = np.nan_to_num(np.clip((indices[name].astype(np.float64) - worst) / (best - worst), 0, 1))
+    return found
+
+
+def reasons(quality: Quality, below: float = LOW) -> NDArray[np.str_]:
+    """Return the gravest reason for a low figure of every second, empty where it is not below ``below``, shape (second,).
+
+    A rule that leaves less than half stands first, then the lack of beats, then whatever lowers the figure most.
+    """
+    indices = quality.indices
+    costs = dict.fromkeys(REASONS, np.zeros(quality.sqi.size)) | _ruled(indices)
+    if "template" in indices:
+        costs |= {
+            name: COEFFICIENTS[kind_of(indices)].get(name, 0.0) * (1 - value) for name, value in terms(indices).items()
+        }
+        costs["no beats"] = np.where(np.isnan(indices["template"]), 1e3, 0)
+    else:
+        costs["snr"] = -np.log(0.5 + 0.5 * np.nan_to_num(indices["snr"].astype(np.float64)))
+    table = np.stack([np.minimum(costs[name], 1e3) for name in REASONS])
+    grave = np.array([name in RULES for name in REASONS])[:, None] & (table > -np.log(0.5))
+    # Order decides among grave ones: the first of equal costs is taken.
+    gravest = np.where(grave, 1e4, table).argmax(axis=0)
+    words = np.array(list(REASONS.values()))[gravest]
+    return np.where(quality.sqi < below, words, "")
+
+
+def kind_of(indices: Mapping[str, NDArray[np.floating]]) -> str:
+    """Return what kind of channel has these indices: each has one that no other has."""
+    return "ecg" if "qrs_power" in indices else "abp" if "flushed" in indices else "ppg"
+
+
+def _ruled(indices: Mapping[str, NDArray[np.floating]]) -> dict[str, F64]:
+    """Return what every rule costs, as −log of the share it leaves."""
+    kind = kind_of(indices)
+    rules = dict(RULES)
+    rules |= PULSE_RULES if kind != "ecg" else {}
+    rules |= PPG_RULES if kind == "ppg" else {}
+    rules |= ABP_RULES if kind == "abp" else {}
+    found = {}
+    for name, (good, bad, rest) in rules.items():
+        if name in indices:
+            share = np.clip((np.asarray(indices[name], np.float64) - good) / (bad - good), 0, 1)
+            found[name] = -np.log(np.maximum(1 - (1 - rest) * np.nan_to_num(share), 1e-300))
+    return found
