@@ -288,23 +288,14 @@ def predict(
 @app.command()
 def look(  # noqa: PLR0913 (the options of a verb are its arguments)
     recording: Annotated[Path, typer.Argument(help="A recording in any readable format.")],
-    start: Annotated[
-        float | None, typer.Option("--start", help="Second to begin at. Default: where there is a signal.")
-    ] = None,
-    length: Annotated[float | None, typer.Option("--length", help="Seconds to draw. Default: 20.")] = None,
-    channel: Annotated[
-        list[str] | None, typer.Option("--channel", help="OURS=THEIRS, e.g. ppg=Finger. Default: guessed by name.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help=".png or .html. Default: NAME.png in the current folder.")] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Use the signal steps and windows of this recipe, and show what they refuse.")
-    ] = None,
-    fs_hz: Annotated[float | None, typer.Option("--fs-hz", help="Sampling rate of a table without a time column.")] = None,
+    start: Annotated[float | None, typer.Option(help="Second to begin at. Default: where there is a signal.")] = None,
+    length: Annotated[float | None, typer.Option(help="Seconds to draw. Default: 20.")] = None,
+    channel: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS, e.g. ppg=Finger. Default: guessed by name.")] = None,
+    out: Annotated[Path | None, typer.Option(help=".png or .html. Default: NAME.png in the current folder.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Use its signal steps and windows, and show what they refuse.")] = None,
+    fs_hz: Annotated[float | None, typer.Option(help="Sampling rate of a table without a time column.")] = None,
     *,
-    overview: Annotated[
-        bool | None,
-        typer.Option("--overview/--no-overview", help="Quality of the whole recording below. Default: up to an hour."),
-    ] = None,
+    overview: Annotated[bool | None, typer.Option(help="Quality of the whole recording. Default: up to an hour.")] = None,
 ) -> None:
     """Draw a stretch of a recording: beats, fiducials, quality, and what is refused with its reason."""
     from biosig_mtl import looking

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from biosig_mtl import plots_recording, signal, windows
+from biosig_mtl import plots_layout, plots_recording, signal, windows
 from biosig_mtl import recipe as recipes
 from biosig_mtl.data.readers import entry_for, open_source
 from biosig_mtl.looking_facts import Facts, describe, own, refused_stretches
 from biosig_mtl.plots_recording import Panel, Stage, Stretch
-from biosig_mtl.types import F32, Beats, BiosigError, ChannelInfo, DataError, Entry, Quality, RecipeError, Record, Source
+from biosig_mtl.types import F32, F64, Beats, BiosigError, ChannelInfo, DataError, Entry, Quality, RecipeError, Record, Source
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -145,9 +145,9 @@ def write(seen: View, out: Path) -> Path:
     if out.suffix.lower() not in {".png", ".html", ".htm"}:
         raise RecipeError(f"{out}: a look is written as .png or .html")
     figure = plots_recording.draw(seen.stage)
-    content = plots_recording.png(figure)
+    content = plots_layout.png(figure)
     if out.suffix.lower() != ".png":
-        content = page(seen.stage.title, plots_recording.svg(figure), seen.facts, seen.stage.notes).encode()
+        content = page(seen.stage.title, plots_layout.svg(figure), seen.facts, seen.stage.notes).encode()
     temporary = out.with_name(f".{out.name}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -236,8 +236,10 @@ def default_plan(channels: Mapping[str, ChannelInfo]) -> Plan:
     """
     steps: list[signal.Step] = []
     notes = []
+    taken = set(channels)
     for info in channels.values():
-        mine, why = _suiting(info, channels)
+        mine, why = _suiting(info, taken)
+        taken |= {step.name for step in mine if isinstance(step, signal.Bandpass)}
         steps += mine
         notes += [why] if why else []
     # By kind of step, not by channel: steps of one kind in a row share their context.
@@ -245,15 +247,16 @@ def default_plan(channels: Mapping[str, ChannelInfo]) -> Plan:
     return Plan(tuple(sorted(steps, key=lambda step: order.index(type(step)))), notes=tuple(notes))
 
 
-def _suiting(info: ChannelInfo, channels: Mapping[str, ChannelInfo]) -> tuple[list[signal.Step], str]:
+def _suiting(info: ChannelInfo, taken: set[str]) -> tuple[list[signal.Step], str]:
     """Return the steps for a channel; none, and why, where its beats cannot be found."""
     if info.kind not in BEATING:
         return [], ""
-    name, steps, present = info.name, list[signal.Step](), dict(channels)
+    name, steps, present = info.name, list[signal.Step](), {info.name: info}
     low, high = BANDS_HZ.get(info.kind, (0.0, 0.0))
     high = min(high, HIGHEST_SHARE * info.fs)
     if high > 2 * low > 0:
-        name = f"{name} {FILTERED}"
+        while name in taken:
+            name = f"{name} {FILTERED}"
         steps.append(signal.Bandpass(info.name, name, low, high))
         present |= steps[0].plan(present)
     try:
@@ -291,11 +294,11 @@ def _worked(source: Source, plan: Plan, start: float, stop: float) -> tuple[Reco
     return raw, record, tuple(boxes)
 
 
-def _overview(source: Source, plan: Plan, start: float, stop: float) -> dict[str, F32]:
+def _overview(source: Source, plan: Plan, start: float, stop: float) -> dict[str, F64]:
     """Return the quality of every second of the recording by channel; none where nearly all is drawn anyway."""
     if stop - start > NEARLY_ALL * source.duration_s or not plan.steps:
         return {}
-    tracks: dict[str, list[F32]] = {}
+    tracks: dict[str, list[F64]] = {}
     for begin in np.arange(0.0, source.duration_s, PIECE_S).tolist():
         end = min(begin + PIECE_S, source.duration_s)
         _, record = _described(source, plan, begin, end)
@@ -303,7 +306,7 @@ def _overview(source: Source, plan: Plan, start: float, stop: float) -> dict[str
         for name in source.channels:
             track = own(record, record.quality, name)
             if track is not None:
-                tracks.setdefault(name, []).append(track.sqi[lead : lead + size])
+                tracks.setdefault(name, []).append(plots_recording.known_quality(track)[lead : lead + size])
     return {name: np.concatenate(parts) for name, parts in tracks.items()}
 
 
@@ -312,7 +315,7 @@ def _composed(
     plan: Plan,
     span: tuple[float, float],
     worked: tuple[Record, Record, tuple[Stretch, ...]],
-    tracks: Mapping[str, F32],
+    tracks: Mapping[str, F64],
 ) -> View:
     raw, record, boxes = worked
     facts, panels = [], []
@@ -346,4 +349,4 @@ def _rounded(seconds: float) -> str:
 
 
 def _long(seconds: float) -> str:
-    return f"{_rounded(seconds)} s" + (f" ({plots_recording.clock_words(round(seconds))})" if seconds > 600 else "")
+    return f"{_rounded(seconds)} s" + (f" ({plots_layout.clock_words(round(seconds))})" if seconds > 600 else "")

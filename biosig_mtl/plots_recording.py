@@ -6,15 +6,14 @@ are drawn as far as there is room for them.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biosig_mtl.plots import FIVE, FOUR, GRID, INK, MUTED, ONE, THREE, TWO, style, trim
+from biosig_mtl.plots import FIVE, FOUR, GRID, INK, MUTED, ONE, THREE, TWO, style
+from biosig_mtl.plots_layout import TRACE_PX, Row, arrange, columns, figure_with, key_place, round_times
 from biosig_mtl.plots_marks import MEANINGS, UNCONFIRMED, Room, draw_beats
 from biosig_mtl.types import EMPTY, F32, F64, I64, Beats, Channel, Quality
 
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-DPI = 110
-WIDTH_IN = 11.0
-# The part of the width that traces have, in pixels.
-TRACE_PX = 1050.0
 # Two values a pixel and a little more: what is beyond cannot be seen.
 POINTS = 4000
 # A trace is drawn whole unless a few values lie so far out, in widths of the bulk, that nothing else could be seen.
@@ -37,8 +32,8 @@ SHADES = {"missing": (MUTED, "////"), "flat": (TWO, ""), "saturated": (FIVE, "||
 SPARE = ((THREE, "--"), (ONE, "++"), (MUTED, "xxx"))
 # Below this height, in inches, a row has no room for a unit beside its axis.
 SMALL_IN = 0.8
+NOTHING = "#c3cad1"
 QUALITY_COLOURS = ((0.0, "#b8430a"), (0.35, "#e69f01"), (0.6, "#f2e6c9"), (1.0, "#0072b1"))
-_STEPS_S = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +62,7 @@ class Stage:
     """All of a picture: the stretch from ``start_s`` to ``stop_s`` of the recording.
 
     ``windows`` are those of a recipe, the kept ones without reason; ``overview`` has the quality of the whole recording, one
-    value a second, by channel.
+    value a second, by channel; NaN where it is missing.
     """
 
     title: str
@@ -77,47 +72,29 @@ class Stage:
     notes: tuple[str, ...] = ()
     seams_s: F64 = field(default_factory=lambda: np.empty(0))
     windows: tuple[Stretch, ...] = ()
-    overview: Mapping[str, F32] = field(default_factory=lambda: EMPTY)
+    overview: Mapping[str, F64] = field(default_factory=lambda: EMPTY)
 
 
 def draw(stage: Stage) -> Figure:
     """Return the picture as a figure of matplotlib that belongs to no window system; a notebook shows it by itself."""
     import matplotlib as mpl
 
-    heights = _heights(stage)
-    with mpl.rc_context(style("recording") | {"hatch.linewidth": 0.5, "savefig.dpi": DPI}):
-        figure: Figure = _figure(figsize=(WIDTH_IN, sum(heights) + 0.95 + 0.2 * len(stage.notes)), dpi=DPI)
-        figure.set_layout_engine("constrained", h_pad=0.03, hspace=0.02)
-        rows = list(np.atleast_1d(figure.subplots(len(heights), 1, height_ratios=heights)))
-        axes = rows[: len(stage.panels)]
+    with mpl.rc_context(style("recording") | {"hatch.linewidth": 0.5}):
+        count = len(stage.panels)
+        figure, axes = figure_with(count + bool(stage.windows) + bool(stage.overview))
         shades = _shades(stage)
-        for axis, panel in zip(axes, stage.panels, strict=True):
+        for axis, panel in zip(axes, stage.panels, strict=False):
             _panel(axis, panel, stage, shades)
-        rest = rows[len(axes) :]
         if stage.windows:
-            _windows(rest.pop(0), axes, stage, shades)
-        _time_axis(rows[: len(axes) + bool(stage.windows)], stage)
-        if rest:
-            _overview(rest[0], stage)
-        _furnish(figure, axes, stage, shades)
+            _windows(axes[count], axes[:count], stage, shades)
+        _time_axis(axes[: count + bool(stage.windows)], stage)
+        if stage.overview:
+            _overview(axes[-1], stage)
+        rows = _rows(axes, stage)
+        arrange(figure, rows, [stage.title, *stage.notes], _legend(figure, axes[:count], shades))
+        if any(panel.quality is not None for panel in stage.panels):
+            _key(figure, rows[:count])
     return figure
-
-
-def png(figure: Figure) -> bytes:
-    """Return the picture as PNG."""
-    out = io.BytesIO()
-    figure.savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()
-
-
-def svg(figure: Figure) -> str:
-    """Return the picture as SVG text that may stand in a page."""
-    import matplotlib as mpl
-
-    out = io.StringIO()
-    with mpl.rc_context(style("recording")):
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, dpi=200)
-    return trim(out.getvalue())
 
 
 def thin(samples: F32, points: int = POINTS) -> I64:
@@ -133,36 +110,28 @@ def thin(samples: F32, points: int = POINTS) -> I64:
     if samples.size <= points:
         return np.arange(samples.size)
     width = -(-samples.size // (points // 2))
-    count = samples.size // width
-    body, tail = samples[: count * width].reshape(count, width), np.arange(count * width, samples.size)
-    known = np.isfinite(body)
-    low = np.where(known, body, np.inf).argmin(axis=1)
-    high = np.where(known, body, -np.inf).argmax(axis=1)
-    chosen = np.sort(np.stack([low, high], axis=1), axis=1) + np.arange(count)[:, None] * width
-    return np.unique(np.concatenate([chosen.ravel(), tail[:1], tail[-1:]]))
+    bins = np.full((-(-samples.size // width), width), np.nan, samples.dtype)
+    bins.ravel()[: samples.size] = samples
+    known = np.isfinite(bins)
+    low = np.where(known, bins, np.inf).argmin(axis=1)
+    high = np.where(known, bins, -np.inf).argmax(axis=1)
+    return np.unique(np.stack([low, high], axis=1) + np.arange(len(bins))[:, None] * width)
 
 
-def _figure(**settings: Any) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Plain
-
-    class Picture(Plain):
-        """A figure that a notebook can show though pyplot knows nothing of it."""
-
-        def _repr_png_(self) -> bytes:
-            return png(self)
-
-    figure = Picture(**settings)
-    FigureCanvasAgg(figure)
-    return figure
+def _panel_in(stage: Stage) -> float:
+    """Return the height of a channel in inches: less where there are many."""
+    return float(np.clip(6.8 / max(len(stage.panels), 1), 0.36, 1.7))
 
 
-def _heights(stage: Stage) -> list[float]:
-    """Return inches: a channel gets less where there are many."""
-    one = float(np.clip(7.2 / max(len(stage.panels), 1), 0.55, 1.85))
-    windows = [0.32] if stage.windows else []
-    overview = [0.12 + 0.17 * len(stage.overview)] if stage.overview else []
-    return [one] * len(stage.panels) + windows + overview
+def _rows(axes: Sequence[Any], stage: Stage) -> list[Row]:
+    words, heights = (0.42, [_panel_in(stage)] * len(stage.panels))
+    rows = [Row(axis, height, above=0.24) for axis, height in zip(axes, heights, strict=False)]
+    if stage.windows:
+        rows.append(Row(axes[len(rows)], 0.3, above=0.08))
+    rows[-1] = replace(rows[-1], below=words)
+    if stage.overview:
+        rows.append(Row(axes[-1], 0.18 * len(stage.overview), above=0.08, below=words))
+    return rows
 
 
 def _shades(stage: Stage) -> dict[str, tuple[str, str]]:
@@ -190,19 +159,21 @@ def _panel(axis: Any, panel: Panel, stage: Stage, shades: Mapping[str, tuple[str
     above = 0.2 if panel.refused or stage.windows else 0.1
     span = (high - low) / (1 - below - above)
     axis.set(xlim=(stage.start_s, stage.stop_s), ylim=(low - below * span, high + above * span))
-    small = _heights(stage)[0] < SMALL_IN
+    small = _panel_in(stage) < SMALL_IN
     axis.set_ylabel("" if small else channel.unit, labelpad=3)
     told = [panel.caption, *(["a few values lie outside the picture"] if cut else [])]
     axis.locator_params(axis="y", nbins=2 if small else 4)
-    axis.ticklabel_format(axis="y", useOffset=False)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}".replace("-", "−"))
+    if not np.isfinite(samples).any():
+        axis.set_yticks([])
     if panel.beats is not None:
         room = Room(stage.start_s, stage.stop_s, TRACE_PX)
         if not draw_beats(axis, panel.beats, panel.origin_s, (start_s, channel.fs, samples), room):
             told.append("beats too close to be marked")
     axis.set_title("; ".join(told), loc="left", color=INK, pad=3)
     if panel.quality is not None:
-        track = panel.quality
-        _strip(axis, panel.origin_s + np.arange(track.sqi.size + 1) / track.fs, track.sqi)
+        edges_s = panel.origin_s + np.arange(panel.quality.sqi.size + 1) / panel.quality.fs
+        _strip(axis, edges_s, known_quality(panel.quality), (0, STRIP), axis.get_xaxis_transform())
     for seam in stage.seams_s[(stage.seams_s > stage.start_s) & (stage.seams_s < stage.stop_s)]:
         axis.axvline(seam, color=MUTED, ls=(0, (4, 3)), lw=0.9, label="seam")
     _shade(axis, panel.refused, stage, shades)
@@ -228,18 +199,23 @@ def _limits(samples: F32) -> tuple[float, float, bool]:
     return float(inner), float(outer), cut
 
 
-def _strip(axis: Any, edges_s: F64, sqi: F32) -> None:
+def known_quality(track: Quality) -> F64:
+    """Return the quality of every second, NaN where most of it is missing: nothing is not the same as something bad."""
+    missing = track.indices.get("missing", np.zeros(track.sqi.size, np.float32))
+    return np.where(missing > 0.5, np.nan, track.sqi.astype(np.float64))
+
+
+def _strip(axis: Any, edges_s: F64, sqi: F64, place: tuple[float, float], transform: Any = None) -> None:
     if sqi.size:
-        axis.pcolormesh(
-            edges_s, [0, STRIP], np.asarray(sqi, float)[None], cmap=_colours(), vmin=0, vmax=1, rasterized=True,
-            transform=axis.get_xaxis_transform(), zorder=1.6,
-        )  # fmt: skip
+        more = {} if transform is None else {"transform": transform}
+        axis.pcolormesh(edges_s, place, sqi[None], cmap=_colours(), vmin=0, vmax=1, rasterized=True, zorder=1.6, **more)
 
 
 def _colours() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list("quality", list(QUALITY_COLOURS))
+    colours = LinearSegmentedColormap.from_list("quality", list(QUALITY_COLOURS))
+    return colours.with_extremes(bad=NOTHING)
 
 
 # ----------------------------------------------------------------------------------------------------------- refused stretches
@@ -301,87 +277,53 @@ def _overview(axis: Any, stage: Stage) -> None:
         track = stage.overview[name].astype(np.float64)
         per = -(-track.size // 1200)
         edges = np.arange(0, track.size, per)
-        mean = np.add.reduceat(track, edges) / np.diff(np.append(edges, track.size))
-        axis.pcolormesh(
-            np.append(edges, track.size), [row + 0.1, row + 0.9], mean[None], cmap=_colours(), vmin=0, vmax=1, rasterized=True
-        )
+        count = np.add.reduceat(np.isfinite(track).astype(np.int64), edges)
+        mean = np.add.reduceat(np.nan_to_num(track), edges) / np.where(count > 0, count, np.nan)
+        _strip(axis, np.append(edges, track.size).astype(np.float64), mean, (row + 0.1, row + 0.9))
     axis.axvspan(stage.start_s, stage.stop_s, facecolor="none", edgecolor=INK, linewidth=1.6, zorder=5, clip_on=False)
     axis.set(xlim=(0, longest), ylim=(len(names), 0), yticks=np.arange(len(names)) + 0.5)
     axis.set_yticklabels(names)
     axis.tick_params(left=False)
     axis.grid(visible=False)
-    _clock(axis, 0, longest)
+    round_times(axis, 0, longest)
     axis.set_xlabel("the whole recording: quality of every second; framed: what is drawn above", labelpad=2)
 
 
 def _time_axis(axes: Sequence[Any], stage: Stage) -> None:
     """Give all channels the same ticks, and the lowest their words."""
     for axis in axes:
-        clock = _clock(axis, stage.start_s, stage.stop_s)
+        clock = round_times(axis, stage.start_s, stage.stop_s)
         axis.tick_params(labelbottom=axis is axes[-1], bottom=axis is axes[-1])
     axes[-1].set_xlabel("time from the start of the recording " + ("(h:min:s)" if clock else "(s)"), labelpad=2)
 
 
-def _clock(axis: Any, start_s: float, stop_s: float) -> bool:
-    """Put ticks at round times; long recordings are counted in hours and minutes."""
-    from matplotlib.ticker import FuncFormatter, MultipleLocator
-
-    if stop_s <= 600:
-        axis.locator_params(axis="x", nbins=12)
-        return False
-    step = next((s for s in (1, 2, 5, *_STEPS_S) if (stop_s - start_s) / s <= 11), _STEPS_S[-1])
-    if stop_s - start_s >= 5:
-        axis.xaxis.set_major_locator(MultipleLocator(step))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda s, _: clock_words(s)))
-    return True
-
-
-def clock_words(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds.
-
-    >>> clock_words(3725), clock_words(59.5)
-    ('1:02:05', '0:00:59.5')
-    """
-    whole, part = divmod(round(seconds, 3), 1)
-    minutes, s = divmod(int(whole), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{s:02d}" + (f"{part:.3f}".rstrip("0")[1:] if part else "")
-
-
-def _furnish(figure: Any, axes: Sequence[Any], stage: Stage, shades: Mapping[str, tuple[str, str]]) -> None:
-    """Add the title, one legend for all channels and the key of the quality colours."""
-    from matplotlib.cm import ScalarMappable
+def _legend(figure: Any, axes: Sequence[Any], shades: Mapping[str, tuple[str, str]]) -> Any:
+    """Add one legend for all channels; return it and its number of lines, None where there is nothing to tell."""
     from matplotlib.patches import Patch
 
-    notes = "".join(f"\n{note}" for note in stage.notes)
-    figure.suptitle(stage.title + notes, x=0.008, ha="left", fontsize=10.5, color=INK)
-    figure.align_ylabels(axes)
     handles = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
     handles = {name: handles[name] for name in sorted(handles, key=_rank)}
     for reason, (colour, hatch) in shades.items():
         handles[reason] = Patch(facecolor=_fade(colour, 0.35), hatch=hatch, edgecolor=_fade(colour, 0.8), linewidth=0)
-    if handles:
-        figure.legend(
-            list(handles.values()), list(handles), loc="outside lower left", ncols=_columns(list(handles)),
-            columnspacing=1.4, handletextpad=0.4, handlelength=1.5, borderaxespad=0.3,
-        )  # fmt: skip
-    if any(panel.quality is not None for panel in stage.panels):
-        bar = figure.colorbar(
-            ScalarMappable(cmap=_colours()), ax=list(axes), fraction=0.012, pad=0.008, aspect=38, ticks=[0, 0.5, 1]
-        )
-        bar.set_label("signal quality", fontsize=8.5, labelpad=1)
-        bar.outline.set_edgecolor(GRID)
+    if not handles:
+        return None
+    beside, lines = columns(list(handles))
+    legend = figure.legend(
+        list(handles.values()), list(handles), loc="lower left", ncols=beside, columnspacing=1.4, handletextpad=0.4,
+        handlelength=1.5, borderaxespad=0, borderpad=0,
+    )  # fmt: skip
+    return legend, lines
+
+
+def _key(figure: Any, rows: Sequence[Row]) -> None:
+    from matplotlib.cm import ScalarMappable
+
+    bar = figure.colorbar(ScalarMappable(cmap=_colours()), cax=figure.add_axes(key_place(figure, rows)), ticks=[0, 0.5, 1])
+    bar.set_label("signal quality", fontsize=8.5, labelpad=1)
+    bar.outline.set_edgecolor(GRID)
 
 
 def _rank(name: str) -> int:
     """Return the place of a name in the legend: beats, onsets, points, others."""
     order = [*MEANINGS.values(), *(f"{word}{UNCONFIRMED}" for word in MEANINGS.values()), "onset"]
     return order.index(name) if name in order else len(order)
-
-
-def _columns(words: Sequence[str], width: int = 150) -> int:
-    """Return how many names of a legend fit beside one another."""
-    for columns in range(len(words), 1, -1):
-        edges = [*range(0, len(words), -(-len(words) // columns)), len(words)]
-        if sum(max(len(w) for w in words[a:b]) + 7 for a, b in pairwise(edges)) <= width:
-            return columns
-    return 1

@@ -7,12 +7,11 @@ from math import factorial
 
 import numpy as np
 
+from biosig_mtl.features.rowwise import SAMPLES
 from biosig_mtl.types import F32, F64
 
 SPAN_S = 0.1
 ORDER = 6
-# Samples that are worked at once.
-BLOCK = 32768
 
 
 @lru_cache(maxsize=64)
@@ -48,7 +47,7 @@ def derivative(x: F32, fs: float, order: int) -> F32:
     weights = (taps(half, order) * fs**order).astype(np.float32)
     rows, made = x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1])
     # In blocks of rows that stay in the cache.
-    block = max(1, BLOCK // x.shape[-1])
+    block = max(1, SAMPLES // x.shape[-1])
     for k in range(0, len(rows), block):
         _derive(rows[k : k + block], weights, -1 if order == 1 else 1, made[k : k + block])
     return out

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from biosig_mtl.features.beat_intervals import INTERVAL_S
 from biosig_mtl.features.inputs import Inputs
-from biosig_mtl.features.intervals import INTERVAL_S
 from biosig_mtl.features.pulse_beats import at
 from biosig_mtl.features.summary import by_window
 from biosig_mtl.types import F32, F64, WindowBeats

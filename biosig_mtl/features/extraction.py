@@ -8,7 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biosig_mtl.features import ecg, ecg_intervals, hrv, inputs, pat, perfusion, person, pulse, pulse_points, rate, spectrum
+from biosig_mtl.features import (
+    ecg,
+    ecg_intervals,
+    hrv,
+    inputs,
+    pat,
+    perfusion,
+    person,
+    pulse,
+    pulse_points,
+    pulse_spectrum,
+    rate,
+)
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.settings import FeatureSettings
 from biosig_mtl.features.waveform import waveform
@@ -37,7 +49,7 @@ FEATURES: dict[str, Family] = {
     "stiffness": Family(person.stiffness, ("pulse",)),
     "pulse_points": Family(pulse_points.pulse_points, ("pulse",)),
     "pulse_spread": Family(pulse.pulse_spread, ("pulse",)),
-    "pulse_spectrum": Family(spectrum.pulse_spectrum, ("pulse",)),
+    "pulse_spectrum": Family(pulse_spectrum.pulse_spectrum, ("pulse",)),
     "pat_points": Family(pat.pat_points, ("pulse",)),
     "pat_qrs": Family(pat.pat_qrs, ("pulse",)),
     "ptt": Family(pat.ptt, ("pulse", "second")),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from biosig_mtl.features.beat_intervals import Intervals, intervals
 from biosig_mtl.features.hrv_nonlinear import alpha1, sample_entropy
 from biosig_mtl.features.hrv_spectrum import powers
 from biosig_mtl.features.inputs import Inputs
-from biosig_mtl.features.intervals import Intervals, intervals
 from biosig_mtl.features.rate import LEAST_INTERVALS, Basics, basics, steps
 from biosig_mtl.features.summary import by_window, pad
 from biosig_mtl.types import F32, F64, I64

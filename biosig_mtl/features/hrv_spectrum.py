@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from biosig_mtl.features.intervals import Intervals
+from biosig_mtl.features.beat_intervals import Intervals
 from biosig_mtl.types import F64, I64
 
 RATE_HZ = 4.0
@@ -12,8 +12,8 @@ RATE_HZ = 4.0
 BANDS = {"vlf": (0.0033, 0.04, 300.0), "lf": (0.04, 0.15, 120.0), "hf": (0.15, 0.4, 60.0)}
 # NN intervals must fill this share of the window: else most of what is seen is interpolation.
 LEAST_SHARE = 0.8
-# Across a longer step (beats are missing) the curve is a straight line: a spline would swing.
-GAP_S = 2.5
+# Across a longer step the curve is a straight line: a spline would swing. One left-out beat (three intervals) is not so long.
+GAP_S = 4.0
 SEGMENT_S = 150.0
 
 
@@ -21,9 +21,9 @@ def powers(nn: Intervals, windows: int, length_s: float) -> dict[str, F64]:
     """Return power in ms² in VLF, LF, HF and all three, LF/HF, and LF and HF as shares of their sum, each of shape (window,).
 
     The intervals, each at its end, are joined by a natural cubic spline, read at 4 Hz, and their spectrum is estimated after
-    Welch (IEEE Trans. Audio 15 (1967) 70): Hann segments of half the window, at most 150 s, that overlap by half. A line counts
-    for a band with the part of its width that lies inside. NaN in windows shorter than 60 s (HF), 120 s (LF and ratios), 300 s
-    (VLF, total), or less than 80 % filled with NN intervals.
+    Welch (IEEE Trans. Audio 15 (1967) 70): Hann segments of half the window, at most 150 s, that overlap by half, each less its
+    mean and filled up to twice its length with zeros. A line counts for a band with the part of its width that lies inside. NaN
+    in windows shorter than 60 s (HF), 120 s (LF and ratios), 300 s (VLF, total), or less than 80 % filled with NN intervals.
 
     A spline, because lines between beats lose 30 % of a breath at 0.25 Hz, and monotone curves 12 %, at 0.9 s a beat; the
     spline loses 2 %. ``lfn`` and ``hfn`` are Task Force's normalised units: shares of total less VLF.
@@ -102,14 +102,16 @@ def _bands(series: tuple[F64, I64], length_s: float) -> dict[str, F64]:
     room = np.maximum(length - size, 0)
     start = np.rint(room[:, None] * (np.arange(count) / (count - 1))).astype(np.int64)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
-    density = np.zeros((x.shape[0], size // 2 + 1))
+    # Twice the length: finer lines share out more evenly what lies at the edge of a band.
+    density = np.zeros((x.shape[0], size + 1))
     row = np.arange(x.shape[0])[:, None]
     for k in range(count):
         part = x[row, np.minimum(start[:, k, None] + np.arange(size), length[:, None] - 1)]
-        spectrum = np.fft.rfft((part - part.mean(axis=1, keepdims=True)) * hann, axis=1)
+        spectrum = np.fft.rfft((part - part.mean(axis=1, keepdims=True)) * hann, 2 * size, axis=1)
         density += spectrum.real**2 + spectrum.imag**2
     density *= 2 / (RATE_HZ * (hann @ hann) * count)
-    hz, width = np.arange(density.shape[1]) * RATE_HZ / size, RATE_HZ / size
+    width = RATE_HZ / (2 * size)
+    hz = np.arange(density.shape[1]) * width
     out = {}
     for band, (low, high, _) in BANDS.items():
         inside = np.clip(np.minimum(hz + width / 2, high) - np.maximum(hz - width / 2, low), 0, None)

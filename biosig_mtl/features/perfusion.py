@@ -8,6 +8,7 @@ import numpy as np
 
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.pulse_beats import at
+from biosig_mtl.features.rowwise import SAMPLES, in_blocks, power
 from biosig_mtl.features.summary import by_window
 from biosig_mtl.types import F32, F64
 
@@ -26,14 +27,14 @@ def perfusion(inputs: Inputs) -> dict[str, F32]:
     """
     raw = inputs.signals[inputs.settings.raw]
     ac, dc = _ac(inputs, raw), raw.mean(axis=1, dtype=np.float64)
+    block = max(1, SAMPLES // max(inputs.samples, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         index = np.where(dc > 0, 100 * ac / dc, np.nan)
     out = {
         "ppg.ac": ac,
         "ppg.dc": dc,
         "ppg.perfusion_percent": np.where(np.isfinite(index), index, np.nan),
-        **_moments(inputs.pulse),
-        **_spectrum(raw, inputs.fs),
+        **in_blocks(lambda rows: {**_moments(inputs.pulse[rows]), **_spectrum(raw[rows], inputs.fs)}, inputs.count, block),
     }
     return {name: value.astype(np.float32) for name, value in out.items()}
 
@@ -67,13 +68,12 @@ def _spectrum(raw: F32, fs: float) -> dict[str, F32 | F64]:
     # At least four seconds on the frequency axis, so that band edges mean the same for short windows.
     length = 2 ** math.ceil(math.log2(max(samples, 4 * fs)))
     centred = raw - raw.mean(axis=1, keepdims=True)
-    spectrum = np.fft.rfft(centred * np.hanning(samples).astype(np.float32), length, axis=1)
-    power = spectrum.real**2 + spectrum.imag**2
+    lines = power(centred, length)
     hz = np.fft.rfftfreq(length, 1 / fs)
     inside = (hz >= BAND_HZ[0]) & (hz <= BAND_HZ[1])
-    band = power[:, inside]
+    band = lines[:, inside]
     total = band.sum(axis=1, dtype=np.float64)
-    noise = power[:, hz > BAND_HZ[1]].sum(axis=1, dtype=np.float64)
+    noise = lines[:, hz > BAND_HZ[1]].sum(axis=1, dtype=np.float64)
     floor = samples * (1e-6 * np.abs(raw).max(axis=1, initial=0)) ** 2
     total = np.where(total > floor, total, np.nan)
     share = band / total[:, None]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from biosig_mtl.features.inputs import Inputs
-from biosig_mtl.features.pulse_beats import FALL, RISE, PulseBeats, at
+from biosig_mtl.features.pulse_beats import FALL, RISE, PulseBeats, at, at_points, each_part
 from biosig_mtl.features.summary import Sorted, collect, medians, ranges
 from biosig_mtl.types import F32, F64, I64
 
@@ -52,12 +52,12 @@ def shape_of_beats(inputs: Inputs) -> dict[str, F32 | F64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             **_times(beats),
-            **_widths(beats),
-            **_areas(beats),
+            **each_part(beats, _widths),
+            **inputs.once("pulse areas", areas),
             **_heights(inputs, beats),
-            **_slopes(beats),
+            **each_part(beats, _slopes),
             **_second_derivative(inputs, beats),
-            **_form(beats),
+            **each_part(beats, _form),
         }
 
 
@@ -119,8 +119,13 @@ def _crossing(y: F32, left: I64, level: F32) -> F64:
     return np.asarray(left + np.clip((level - low) / step, 0, 1), dtype=np.float64)
 
 
+def areas(inputs: Inputs) -> dict[str, F32 | F64]:
+    """Return areas above the line as shares of the whole: S1 to steepest point, S2 to peak, S3 to notch, S4; shape (beat,)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return each_part(inputs.pulse_beats, _areas)
+
+
 def _areas(b: PulseBeats) -> dict[str, F32 | F64]:
-    """Return areas above the line as shares of the whole: S1 to steepest point, S2 to peak, S3 to notch, S4."""
     crest, fall = b.peak - b.onset, b.end - b.peak
     up, down = _running(b.rise, crest / RISE), _running(b.fall, fall / FALL)
     row = np.arange(b.window.size)
@@ -150,9 +155,8 @@ def _running(y: F32, step: F64) -> F32:
 
 def _heights(inputs: Inputs, b: PulseBeats) -> dict[str, F32 | F64]:
     """Return heights of fiducials as shares of the height of the peak."""
-    place = b.points
-    named = ("u", "notch", "diastolic", "b", "c", "d", "e")
-    h = {name: (at(inputs.pulse, b.window, place[name]) - b.line(place[name])) / b.height for name in named}
+    x = at_points(inputs.pulse, b, ("u", "notch", "diastolic", "b", "c", "d", "e"))
+    h = {name: (value - b.line(b.points[name])) / b.height for name, value in x.items()}
     return {
         "notch_height": h["notch"],
         "reflection_index": h["diastolic"],
@@ -169,8 +173,8 @@ def _heights(inputs: Inputs, b: PulseBeats) -> dict[str, F32 | F64]:
 def _slopes(b: PulseBeats) -> dict[str, F32 | F64]:
     """Return first-derivative numbers of the beat of height 1."""
     crest, fall = (b.peak - b.onset) / b.fs, (b.end - b.peak) / b.fs
-    rising = np.diff(b.rise, axis=1) * (RISE / crest)[:, None]
-    falling = np.diff(b.fall, axis=1) * (FALL / fall)[:, None]
+    rising = np.diff(b.rise, axis=1) * (RISE / crest)[:, None].astype(np.float32)
+    falling = np.diff(b.fall, axis=1) * (FALL / fall)[:, None].astype(np.float32)
     up = rising.max(axis=1, initial=0)
     # From the deepest slope on: how far the fall is held up again by the reflected wave.
     steepest = np.argmin(falling, axis=1)
@@ -189,7 +193,7 @@ def _slopes(b: PulseBeats) -> dict[str, F32 | F64]:
 def _second_derivative(inputs: Inputs, b: PulseBeats) -> dict[str, F32 | F64]:
     """Return ratios and times of the waves a to e of the second derivative."""
     place = b.points
-    w = {name: at(inputs.apg, b.window, place[name]) for name in "abcde"}
+    w = at_points(inputs.apg, b, tuple("abcde"))
     # The a wave is the positive reference of all ratios; where it is not positive it was not found.
     a = np.where(w["a"] > 0, w["a"], np.nan)
     vpg_u = at(inputs.vpg, b.window, place["u"])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from biosig_mtl.features.rowwise import Columns, in_blocks
 from biosig_mtl.types import F32, F64, I64, Bool, WindowBeats
 
 RISE = 32
@@ -20,7 +21,7 @@ POINTS = ("u", "v", "w", "notch", "diastolic", "a", "b", "c", "d", "e", "f", "p1
 PERIOD_S = (0.25, 2.0)
 BEFORE_S = 0.05
 # Beats that are worked at once.
-BLOCK = 512
+BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -66,33 +67,45 @@ class PulseBeats:
         """The whole beat without its end point, shape (beat, CYCLE)."""
         return self._scaled(self.onset, self.end, np.arange(CYCLE) / CYCLE)
 
+    @cached_property
+    def parts(self) -> tuple[PulseBeats, ...]:
+        """The same beats in blocks that stay in the cache; one block without beats where there are none."""
+        return tuple(self._rows(slice(k, k + BLOCK)) for k in range(0, max(self.window.size, 1), BLOCK))
+
+    def _rows(self, rows: slice) -> PulseBeats:
+        cut = {name: value[rows] for name, value in vars(self).items() if name in PER_BEAT}
+        return replace(self, **cut, points={name: value[rows] for name, value in self.points.items()})
+
     def _scaled(self, start: F64, stop: F64, share: F64) -> F32:
         """Return the signal at shares of the way from start to stop, above the line from onset to end, over the height."""
-        out = np.empty((start.size, share.size), np.float32)
-        flat, last = self.signal.reshape(-1), self.signal.shape[-1] - 2
-        slope = (self.end_value - self.onset_value) / (self.end - self.onset)
-        first = self.window * self.signal.shape[-1]
-        # In blocks of beats that stay in the cache: this is where most of the time goes. The same as `at` and `line`.
-        for k in range(0, start.size, BLOCK):
-            rows = slice(k, k + BLOCK)
-            position = start[rows, None] + (stop[rows] - start[rows])[:, None] * share
-            left = np.minimum(position.astype(np.int64), last)
-            part = np.minimum(position - left, 1.0).astype(np.float32)
-            left += first[rows, None]
-            y = flat.take(left)
-            left += 1
-            y += part * (flat.take(left) - y)
-            y -= self.onset_value[rows, None].astype(np.float32)
-            position -= self.onset[rows, None]
-            position *= slope[rows, None]
-            y -= position.astype(np.float32)
-            np.multiply(y, (1 / self.height[rows])[:, None].astype(np.float32), out=out[rows])
-        return out
+        # The same as `at` and `line`, with less work: this is where most of the time goes.
+        position = start[:, None] + (stop - start)[:, None] * share
+        left = np.minimum(position.astype(np.int64), self.signal.shape[-1] - 2)
+        part = np.minimum(position - left, 1.0).astype(np.float32)
+        left += (self.window * self.signal.shape[-1])[:, None]
+        flat = self.signal.reshape(-1)
+        y = flat.take(left)
+        left += 1
+        y += part * (flat.take(left) - y)
+        y -= self.onset_value[:, None].astype(np.float32)
+        position -= self.onset[:, None]
+        position *= ((self.end_value - self.onset_value) / (self.end - self.onset))[:, None]
+        y -= position.astype(np.float32)
+        y *= (1 / self.height)[:, None].astype(np.float32)
+        return np.asarray(y, dtype=np.float32)
 
     def line(self, position: F64) -> F64:
         """Return the line from onset to end at one position a beat."""
         share = (position - self.onset) / (self.end - self.onset)
         return self.onset_value + (self.end_value - self.onset_value) * share
+
+
+PER_BEAT = {f.name for f in fields(PulseBeats)} - {"fs", "points", "signal"}
+
+
+def each_part(beats: PulseBeats, make: Callable[[PulseBeats], Columns]) -> dict[str, F32 | F64]:
+    """Return the columns that ``make`` makes of blocks of beats, put together; each of shape (beat,)."""
+    return in_blocks(lambda rows: make(beats.parts[rows.start // BLOCK]), beats.window.size, BLOCK)
 
 
 def at(signal: NDArray[Any], window: I64, position: F64) -> F64:
@@ -117,6 +130,12 @@ def at(signal: NDArray[Any], window: I64, position: F64) -> F64:
     low = flat[left + start]
     value = low + part * (flat[np.minimum(left + 1, samples - 1) + start] - low)
     return np.where(known, value, np.nan)
+
+
+def at_points(signal: NDArray[Any], beats: PulseBeats, names: tuple[str, ...]) -> dict[str, F64]:
+    """Return a signal at points of the beats by name, each of shape (beat,), NaN where the point does not exist."""
+    table = at(signal, beats.window, np.stack([beats.points[name] for name in names], axis=1))
+    return dict(zip(names, np.ascontiguousarray(table.T), strict=True))
 
 
 def pulse_beats(signal: F32, beats: WindowBeats | None, fs: float) -> PulseBeats:

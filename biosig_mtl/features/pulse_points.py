@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from biosig_mtl.features.inputs import Inputs
-from biosig_mtl.features.pulse import how_many, shape_of_beats
-from biosig_mtl.features.pulse_beats import FALL, RISE, PulseBeats, at
+from biosig_mtl.features.pulse import areas, how_many
+from biosig_mtl.features.pulse_beats import FALL, RISE, PulseBeats, at_points, each_part
 from biosig_mtl.features.summary import collect, medians, ranges
 from biosig_mtl.types import F32, F64
 
@@ -35,7 +35,7 @@ def pulse_points(inputs: Inputs) -> dict[str, F32]:
     """
     beats = inputs.pulse_beats
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = {**_times(beats), **_heights(inputs, beats), **_derivatives(inputs, beats), **_limbs(beats)}
+        values = {**_times(beats), **_heights(inputs, beats), **_derivatives(inputs, beats), **each_part(beats, _limbs)}
     names, found = tuple(values), collect(values, beats.window, inputs.count)
     counts = {f"points.n.{name}": how_many(beats.points[name], beats.window, inputs.count) for name in COUNTED}
     return medians(names, found, "points.") | ranges(names, found, "points.", names) | counts
@@ -47,19 +47,19 @@ def _times(b: PulseBeats) -> dict[str, F32 | F64]:
 
 
 def _heights(inputs: Inputs, b: PulseBeats) -> dict[str, F32 | F64]:
-    names = ("v", "w", "f", "p1", "p2")
-    h = {name: (at(inputs.pulse, b.window, b.points[name]) - b.line(b.points[name])) / b.height for name in names}
-    heights: dict[str, F32 | F64] = {f"{name}_height": h[name] for name in names}
+    x = at_points(inputs.pulse, b, ("v", "w", "f", "p1", "p2"))
+    h = {name: (value - b.line(b.points[name])) / b.height for name, value in x.items()}
+    heights: dict[str, F32 | F64] = {f"{name}_height": value for name, value in h.items()}
     return heights | {"augmentation_index": h["p2"] - h["p1"], "p2_p1": h["p2"] / h["p1"]}
 
 
 def _derivatives(inputs: Inputs, b: PulseBeats) -> dict[str, F32 | F64]:
-    shape = inputs.once("pulse shape", shape_of_beats)
-    u, v, w = (at(inputs.vpg, b.window, b.points[name]) for name in "uvw")
-    a, f = (at(inputs.apg, b.window, b.points[name]) for name in "af")
+    area = inputs.once("pulse areas", areas)["inflection_area"]
+    u, v, w = at_points(inputs.vpg, b, tuple("uvw")).values()
+    a, d, f = at_points(inputs.apg, b, tuple("adf")).values()
     # Where these are not positive the wave was not found.
     u, a = np.where(u > 0, u, np.nan), np.where(a > 0, a, np.nan)
-    return {"v_u": v / u, "w_u": w / u, "f_a": f / a, "ipad": shape["inflection_area"] + shape["d_a"]}
+    return {"v_u": v / u, "w_u": w / u, "f_a": f / a, "ipad": area + d / a}
 
 
 def _limbs(b: PulseBeats) -> dict[str, F32 | F64]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biosig_mtl.features.beat_intervals import Intervals, intervals
 from biosig_mtl.features.inputs import Inputs
-from biosig_mtl.features.intervals import Intervals, intervals
 from biosig_mtl.features.summary import by_window
 from biosig_mtl.types import F32, F64, I64
 

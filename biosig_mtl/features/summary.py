@@ -44,7 +44,7 @@ class Sorted:
 
     def iqr(self, at_least: int = 3) -> NDArray[Any]:
         """Return the interquartile range, shape (feature, window), NaN where fewer than ``at_least`` values exist."""
-        return self.quantile(0.75, at_least) - self.quantile(0.25, at_least)
+        return np.asarray(self.quantile(0.75, at_least) - self.quantile(0.25, at_least))
 
     def rows(self, chosen: list[int]) -> Sorted:
         """Return some of the features."""
@@ -80,13 +80,15 @@ def pad(values: NDArray[Real], window: I64, windows: int) -> NDArray[Real]:
 
 def by_window(values: NDArray[Real], window: I64, windows: int) -> Sorted:
     """Sort the values of every window; infinite values count as missing. Arguments as for `pad`."""
-    missing = ~np.isfinite(values)
-    feature, beat = np.nonzero(missing)
-    padded = pad(np.where(missing, np.nan, values).astype(values.dtype, copy=False), window, windows)
+    known = np.isfinite(values)
+    endless = np.isinf(values)
+    padded = pad(np.where(endless, values.dtype.type(np.nan), values) if endless.any() else values, window, windows)
     padded.sort(axis=-1)
-    # Counted on the few that are missing: to count what is there goes through every slot.
-    gone = np.bincount(feature * windows + window[beat], minlength=len(values) * windows).reshape(len(values), windows)
-    return Sorted(padded, np.bincount(window, minlength=windows) - gone)
+    # Running counts, read at the borders of windows: several times faster than counting in the rows of slots.
+    running = np.zeros((values.shape[0], values.shape[1] + 1), np.int64)
+    np.cumsum(known, axis=1, out=running[:, 1:])
+    borders = running[:, np.searchsorted(window, np.arange(windows + 1))]
+    return Sorted(padded, borders[:, 1:] - borders[:, :-1])
 
 
 def collect(beats: Mapping[str, F32 | F64], window: I64, windows: int) -> Sorted:

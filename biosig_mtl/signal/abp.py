@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from biosig_mtl.signal.detection import Detection, confirmed
+from biosig_mtl.signal import templates
+from biosig_mtl.signal.detection import CONTRAST, Detection, confirmed, log_ratio
 from biosig_mtl.signal.sliding import moving_mean, rows_around
 from biosig_mtl.signal.trace import Trace
 from biosig_mtl.types import F32, I64, Bool
@@ -21,7 +22,12 @@ SMALLEST_PULSE_MMHG = 3.0
 FOOT_S, PEAK_S = 0.25, 0.4
 SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S = 0.3, 0.5, 0.06
 BASELINE_S = 1.5
-REACH_S = 2.0
+AROUND_S = 1.5
+# A pulse is compared from here to here around its rise, on a grid of about 16 ms.
+PULSE_S, GRID_HZ = (0.3, 0.5), 62.5
+# Noise has a mean contrast of 0.3 to 0.6 and a likeness below 0.45; curves of 50 stays, damped ones too, above 0.9 and 0.7.
+ODDS_OF_LIKE, LEAST_CONTRAST, LEAST_ODDS = 6.0, 0.7, 3.3
+REACH_S = templates.REACH_S
 
 
 def abp_beats(trace: Trace) -> Detection:
@@ -51,7 +57,17 @@ def abp_beats(trace: Trace) -> Detection:
     foot, peak = foot[real], peak[real]
     level = x - moving_mean(x, trace.samples(BASELINE_S))
     second = confirmed(trace, level, peak, (SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S))
-    return _plain(foot, peak, second)
+    at = at[real]
+    height = total[at]
+    contrast = log_ratio(height, moving_mean(total, trace.samples(AROUND_S))[at])
+    before, after = (trace.samples(s) for s in PULSE_S)
+    step = max(int(trace.fs / GRID_HZ), 1)
+    pulses = templates.unit(rows_around(x, at, before, after, step))
+    typical = templates.pulse(pulses.shape[1], step / trace.fs, PULSE_S[0])
+    like = templates.likeness(pulses, np.ones(at.size, np.float32), trace.block(at, templates.BLOCK_S), typical)
+    looks = np.stack((np.zeros_like(like), like, contrast), axis=1)
+    odds = ODDS_OF_LIKE * like.astype(np.float64)
+    return Detection(foot, peak, looks, odds, second, np.ones(at.size, np.int8), (LEAST_CONTRAST, LEAST_ODDS))
 
 
 def _lowest(trace: Trace, soft: F32, at: I64) -> I64:
@@ -73,5 +89,5 @@ def _highest(trace: Trace, soft: F32, foot: I64, stop: I64) -> I64:
 
 def _plain(foot: I64, peak: I64, second: Bool) -> Detection:
     """Return beats of which there is no doubt."""
-    looks = np.empty((foot.size, 0), np.float32)
+    looks = np.empty((foot.size, CONTRAST + 1), np.float32)
     return Detection(foot, peak, looks, np.full(foot.size, np.inf), second, np.ones(foot.size, np.int8), (0.0, 0.0))

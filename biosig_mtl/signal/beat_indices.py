@@ -12,6 +12,8 @@ from biosig_mtl.types import F32, F64, I64, Beats, Bool, Channel
 # Beats that touch so many seconds on either side of the middle of a second speak for it.
 BEATS_S = 2.0
 RATES_PER_MIN = (35.0, 180.0)
+# Where the signal begins or ends, so much of it may belong to a beat that is not complete.
+CUT_S = 1.2
 # The lengths of neighbours can hardly differ more than this; what lies beyond is told as this.
 LARGEST_RATIO = 10.0
 # Pressures and pulse pressures beyond these are none of an artery (Sun, Reisner and Mark 2006, table 1).
@@ -24,9 +26,10 @@ SCALE = 2.0**24
 
 @dataclass(frozen=True)
 class BeatTable:
-    """Complete beats with a row of numbers for each; which of them touch ±2 s of the middle of a second.
+    """Complete beats, and which of them touch ±2 s of the middle of every second: those from ``low`` to before ``high``.
 
-    Arrays of samples have shape (beat,), ``low`` and ``high`` bound the touching beats of every second.
+    ``onset peak end following`` have shape (beat,): the last tells whether the next beat starts where this one ends.
+    ``middle low high`` have shape (second,); samples count as those of the beats.
     """
 
     onset: I64
@@ -35,6 +38,7 @@ class BeatTable:
     low: I64
     high: I64
     following: Bool
+    middle: F64
 
     def mean(self, values: NDArray[np.generic]) -> F64:
         """Return the mean over the touching beats, NaN where there are none."""
@@ -67,11 +71,14 @@ def table_of(beats: Beats, start_s: float, count: int) -> tuple[BeatTable, Bool]
     reach = np.rint(BEATS_S * beats.fs)
     low, high = np.searchsorted(end, middle - reach), np.searchsorted(onset, middle + reach)
     following = np.append(end[:-1] == onset[1:], False) if onset.size else np.zeros(0, bool)
-    return BeatTable(onset, peak, end, low, np.maximum(high, low), following), whole
+    return BeatTable(onset, peak, end, low, np.maximum(high, low), following, middle), whole
 
 
-def of_beats(beats: Beats, start_s: float, count: int) -> tuple[dict[str, F64], BeatTable]:
-    """Return what the beats that touch ±2 s of the middle of every second tell of it, and the table of complete beats."""
+def of_beats(beats: Beats, stretches: tuple[I64, I64], start_s: float, count: int) -> tuple[dict[str, F64], BeatTable]:
+    """Return what the beats that touch ±2 s of the middle of every second tell of it, and the table of complete beats.
+
+    ``stretches`` are first sample and one past the last of every piece of the channel without gap or seam, at ``beats.fs``.
+    """
     table, whole = table_of(beats, start_s, count)
     quality, length = beats.quality[whole], (table.end - table.onset) / beats.fs
     ratio = np.exp(np.abs(table.to_next(np.log(np.maximum(length, 1e-3)))))
@@ -84,25 +91,32 @@ def of_beats(beats: Beats, start_s: float, count: int) -> tuple[dict[str, F64], 
         "doubtful": table.mean(np.isin(beats.mark[whole], DOUBTFUL)),
         "rate": table.mean((length >= 60 / RATES_PER_MIN[1]) & (length <= 60 / RATES_PER_MIN[0])),
         "ratio": np.minimum(table.greatest(ratio), LARGEST_RATIO),
-        "covered": _covered(table, beats.fs, start_s, count),
+        "covered": _covered(table, stretches, beats.fs, table.middle),
         "polarity": np.where(turned < 0, -1.0, np.where(np.isfinite(turned), 1.0, np.nan)),
     }, table
 
 
-def _covered(table: BeatTable, fs: float, start_s: float, count: int) -> F64:
-    """Return the share of ±2 s that complete beats fill."""
-    middle = np.rint((start_s + np.arange(count) + 0.5) * fs) - np.rint(start_s * fs)
-    reach = np.rint(BEATS_S * fs)
-    filled = np.append(0, np.cumsum(table.end - table.onset))
+def _covered(table: BeatTable, stretches: tuple[I64, I64], fs: float, middle: F64) -> F64:
+    """Return the share of the signal within ±2 s that complete beats fill; at every end of it one beat may be incomplete."""
+    low, high = middle - np.rint(BEATS_S * fs), middle + np.rint(BEATS_S * fs)
+    there = _inside(*stretches, low, high)
+    filled = _inside(table.onset, table.end, low, high)
+    ends = sum(np.searchsorted(edges, high, side="right") - np.searchsorted(edges, low) for edges in stretches)
+    return np.where(there > 0, np.clip((filled + ends * np.rint(CUT_S * fs)) / np.maximum(there, 1), 0, 1), 0)
+
+
+def _inside(start: I64, stop: I64, low: F64, high: F64) -> F64:
+    """Return how many samples of spans that do not overlap lie between ``low`` and ``high``."""
+    if not start.size:
+        return np.zeros(low.size)
+    length = stop - start
+    total = np.append(0, np.cumsum(length))
 
     def until(at: F64) -> F64:
-        before = np.searchsorted(table.onset, at) - 1
-        inside = np.clip(at - table.onset[before], 0, (table.end - table.onset)[before])
-        return np.where(before >= 0, filled[before] + inside, 0)
+        before = np.searchsorted(start, at) - 1
+        return np.where(before >= 0, total[before] + np.clip(at - start[before], 0, length[before]), 0)
 
-    if not table.onset.size:
-        return np.zeros(count)
-    return np.clip((until(middle + reach) - until(middle - reach)) / (2 * reach), 0, 1)
+    return until(high) - until(low)
 
 
 def perfusion(table: BeatTable, raw: F32, mean: F64, fs: float) -> F64:

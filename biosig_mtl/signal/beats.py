@@ -11,7 +11,7 @@ from biosig_mtl.signal import abp, ecg, ppg
 from biosig_mtl.signal.agreement import REACH_S as AGREEMENT_REACH_S
 from biosig_mtl.signal.agreement import agreement
 from biosig_mtl.signal.choice import REACH_S as CHOICE_REACH_S
-from biosig_mtl.signal.detection import REFUSE_S, Detection, select
+from biosig_mtl.signal.detection import REFUSE_S, Detection, believable, select
 from biosig_mtl.signal.rhythm import REACH_S as RHYTHM_REACH_S
 from biosig_mtl.signal.rhythm import marks
 from biosig_mtl.signal.runs import find
@@ -74,7 +74,7 @@ class DetectBeats:
         if source.samples.size < source.fs or not np.isfinite(source.samples).any():
             return record.with_beats(Beats(name, source.fs, none, none, none, np.empty(0, np.float32)))
         seen = trace(record, source)
-        found = select(detector(seen), seen) if source.kind != "abp" else detector(seen)
+        found = believable(detector(seen), seen) if source.kind == "abp" else select(detector(seen), seen)
         found = found.take(~_touches(seen.dead, found.onset, found.peak))
         end = _ends(seen, found.onset)
         # What has a foot only (a rise cut off by the end of a run) ends the beat before it and is none itself.

@@ -12,22 +12,22 @@ from biosig_mtl.types import F64, I64, Beats, Bool
 ECG = ("p_on", "p_peak", "qrs_on", "qrs_off", "t_peak", "t_end")
 
 # QRS: the slope is that of a straight line over so long; the complex lies within so far of its peak.
-SLOPE_S, QRS_BEFORE_S, QRS_AFTER_S = 0.02, 0.13, 0.17
-# From the outermost slope of this share of the greatest on, the first stretch of so long below a lower share bounds the complex.
+SLOPE_S, QRS_BEFORE_S, QRS_AFTER_S, HEIGHT_S = 0.02, 0.13, 0.17, 0.08
+# Behind the outermost slope of this share of the greatest, the first stretch of so long below a lower share bounds the complex.
 STEEP, BEGIN, CLOSE, QUIET_S = 0.4, 0.07, 0.10, 0.024
 # Slopes so many times those of the calmest block before the complex are no noise; where that is more than this share of the
 # greatest slope, no bound can be told.
-NOISE_QRS, NOISIEST, NOISE_BLOCK_S, NOISE_BLOCKS = 2.5, 0.35, 0.05, 4
+NOISE_QRS, NOISIEST, NOISE_UNTIL_S, NOISE_BLOCK_S, NOISE_BLOCKS = 2.5, 0.35, 0.1, 0.05, 4
 # P and T: length and degree of the polynomial. A wave stands out of the line between the ends of its window by this share of
 # the complex and so many times the mean distance of the samples from the polynomial.
 WAVE_S, WAVE_DEGREE = 0.06, 2
-SMALLEST_T, SMALLEST_P, NOISE_T, NOISE_P = 0.03, 0.015, 3.5, 4.5
+SMALLEST_T, SMALLEST_P, NOISE_T, NOISE_P = 0.03, 0.015, 3.0, 4.0
 NOISE_T_S, NOISE_P_S = (0.14, 0.34), (-0.30, -0.10)
 # A T wave lies from behind the complex to this many times √RR (Bazett) behind R, and before the next P wave or, where the rate
 # is fast, this share of the interval.
 T_FROM_S, T_UNTIL, T_NEXT_S, T_SHARE, T_LONGEST_S = 0.05, 0.56, 0.22, 0.68, 0.70
 # A P wave lies from here, or from this share of the interval before R, up to the complex; upside down only if so much larger.
-P_FROM_S, P_SHARE, P_UNTIL_S, P_UPRIGHT = 0.30, 0.42, 0.01, 1.5
+P_FROM_S, P_SHARE, P_UNTIL_S, P_UPRIGHT = 0.30, 0.42, 0.03, 1.5
 SHORTEST_S = 0.08
 # So long before the complex the isoelectric line is read.
 PQ_S = 0.03
@@ -35,6 +35,8 @@ DEFAULT_RR_S = 0.8
 # Flanks: the steepest place within so long of the peak, and the trapezium from there over so long.
 T_FLANK_S, T_REST_S, P_FLANK_S, P_REST_S = 0.15, 0.12, 0.06, 0.06
 NEXT_QRS_S = 0.08
+# A wave stands where it stands in so many of so many beats on either side, at most so far away; else it is noise.
+STEADY_S, NEIGHBOURS, ENOUGH, NEAR_S = 0.04, 3, 2, 6.0
 LOT = 1024
 
 
@@ -78,7 +80,7 @@ class Hearts:
 
 @dataclass(frozen=True)
 class Search:
-    """What the waves are looked for in: the curve, its mean course without noise, and its slope, shape (sample,)."""
+    """What the waves are looked for in: the curve, its course without noise, its steepness, its distance from its course."""
 
     seen: Curve
     course: F64
@@ -92,8 +94,6 @@ def ecg_points(seen: Curve, beats: Beats) -> dict[str, F64]:
     See `biosig_mtl.signal.fiducials.DetectFiducials` for what they mean.
     """
     out = {word: np.full(len(beats), np.nan) for word in ECG}
-    if seen.x.size < 3:
-        return out
     course = seen.fit(0, WAVE_S, WAVE_DEGREE)
     search = Search(seen, course, np.abs(seen.fit(1, SLOPE_S, 2)), np.abs(seen.x - course))
     hearts = _hearts(beats)
@@ -103,7 +103,23 @@ def ecg_points(seen: Curve, beats: Beats) -> dict[str, F64]:
         found = _delineate(search, hearts.lot(slice(left, start + LOT)))
         for word, values in found.items():
             out[word][start : start + LOT] = values[start - left :]
+    for peak, bound in (("t_peak", "t_end"), ("p_peak", "p_on")):
+        alone = ~_steady(seen, hearts.at, out[peak])
+        out[peak][alone] = out[bound][alone] = np.nan
     return out
+
+
+def _steady(seen: Curve, at: I64, peak: F64) -> Bool:
+    """Return which waves stand as far from R as those of two of the six beats around, or of all where there are fewer."""
+    away = peak - at
+    near, alike = np.zeros((2, at.size), np.int64)
+    for k in range(1, NEIGHBOURS + 1):
+        close = at[k:] - at[:-k] <= NEAR_S * seen.fs
+        same = close & (np.abs(away[k:] - away[:-k]) <= STEADY_S * seen.fs)
+        for count, pairs in ((near, close), (alike, same)):
+            count[k:] += pairs
+            count[:-k] += pairs
+    return alike >= np.minimum(near, ENOUGH)
 
 
 def _hearts(beats: Beats) -> Hearts:
@@ -118,7 +134,7 @@ def _delineate(search: Search, hearts: Hearts) -> dict[str, F64]:
     seen = search.seen
     on, off, size = _complex(search, hearts)
     calm = np.where(np.isfinite(on), on, hearts.at) - PQ_S * seen.fs
-    level = search.course[np.maximum(calm.astype(np.int64), 0)]
+    level = search.course[np.maximum(calm.astype(np.int64), seen.run(hearts.at)[0])]
     t, t_end = _t_wave(search, hearts, off, (size, level))
     last = np.full(hearts.at.size, -np.inf)
     last[1:] = np.where(np.isfinite(hearts.before[1:]) & np.isfinite(t_end[:-1]), t_end[:-1], -np.inf)
@@ -131,16 +147,18 @@ def _complex(search: Search, hearts: Hearts) -> tuple[F64, F64, F64]:
     seen = search.seen
     quiet, block = seen.samples(QUIET_S), seen.samples(NOISE_BLOCK_S)
     before, after = seen.samples(QRS_BEFORE_S) + quiet, seen.samples(QRS_AFTER_S) + quiet
-    slopes, _ = windows(seen, search.steep, hearts.at, before, after)
+    slopes = windows(seen, search.steep, hearts.at, (-before, after))
     greatest = slopes.max(axis=1)
-    early, _ = windows(seen, search.steep, hearts.at - seen.samples(0.1), NOISE_BLOCKS * block - 1, 0)
+    late = -seen.samples(NOISE_UNTIL_S)
+    early = windows(seen, search.steep, hearts.at, (late - NOISE_BLOCKS * block + 1, late))
     noise = NOISE_QRS * early.reshape(-1, NOISE_BLOCKS, block).mean(axis=2).min(axis=1)
     told = (noise <= NOISIEST * greatest) & (greatest > 0)
     begin = _bound(slopes[:, before::-1], (np.maximum(BEGIN * greatest, noise), STEEP * greatest), quiet)
     close = _bound(slopes[:, before:], (np.maximum(CLOSE * greatest, noise), STEEP * greatest), quiet)
     low, high = seen.run(hearts.at)
     on, off = hearts.at - begin, hearts.at + close
-    heights, _ = windows(seen, seen.x, hearts.at, seen.samples(0.08), seen.samples(0.08))
+    near = seen.samples(HEIGHT_S)
+    heights = windows(seen, seen.x, hearts.at, (-near, near))
     return (
         np.where(told & (on - quiet >= low), on, np.nan),
         np.where(told & (off + quiet < high), off, np.nan),
@@ -170,7 +188,8 @@ def _t_wave(search: Search, hearts: Hearts, off: F64, known: tuple[F64, F64]) ->
     seen = search.seen
     fs = seen.fs
     size, level = known
-    rr = np.where(np.isfinite(hearts.after), hearts.after, np.where(np.isfinite(hearts.before), hearts.before, DEFAULT_RR_S * fs))
+    rr: F64 = np.where(np.isfinite(hearts.after), hearts.after, hearts.before)
+    rr = np.where(np.isfinite(rr), rr, DEFAULT_RR_S * fs)
     usual = np.fmax(rr, hearts.before)
     longest = np.minimum(T_UNTIL * np.sqrt(usual / fs), T_LONGEST_S) * fs
     last = np.minimum(longest, np.maximum(rr - T_NEXT_S * fs, T_SHARE * rr))
@@ -186,7 +205,7 @@ def _p_wave(search: Search, hearts: Hearts, on: F64, known: tuple[F64, F64]) -> 
     seen = search.seen
     fs = seen.fs
     size, t_end = known
-    rr = np.where(np.isfinite(hearts.before), hearts.before, DEFAULT_RR_S * fs)
+    rr: F64 = np.where(np.isfinite(hearts.before), hearts.before, DEFAULT_RR_S * fs)
     first = np.maximum(-np.minimum(P_FROM_S * fs, P_SHARE * rr), t_end - hearts.at)
     last = on - hearts.at - P_UNTIL_S * fs
     least = np.maximum(SMALLEST_P * size, NOISE_P * _noise(search, hearts.at, NOISE_P_S))
@@ -200,23 +219,25 @@ def _noise(search: Search, at: I64, span_s: tuple[float, float]) -> F64:
     """Return the mean distance of the samples from their course in a span around R."""
     seen = search.seen
     first, width = round(span_s[0] * seen.fs), seen.samples(span_s[1] - span_s[0])
-    rest, _ = windows(seen, search.rest, at + first, 0, width - 1)
+    rest = windows(seen, search.rest, at, (first, first + width - 1))
     return np.asarray(rest.mean(axis=1))
 
 
 def _wave(search: Search, at: I64, span: Span, least: F64) -> Waves:
     """Return what stands farthest out of the line from the first place of a span to its level and to its last place."""
     seen = search.seen
-    course, _ = windows(seen, search.course, at, span.before, span.after)
+    course = windows(seen, search.course, at, (-span.before, span.after))
     first, last, known = _columns(seen, at, span)
     row, column = np.arange(at.size), np.arange(course.shape[1])
     left, right = course[row, first], course[row, last]
     level = right if span.level is None else span.level
     share = (column - first[:, None]) / (last - first)[:, None]
     course -= left[:, None]
-    course[(column < first[:, None]) | (column > last[:, None])] = np.nan
-    up = np.nan_to_num(course - share * (np.maximum(right, level) - left)[:, None])
-    down = np.nan_to_num(share * (np.minimum(right, level) - left)[:, None] - course)
+    outside = (column < first[:, None]) | (column > last[:, None])
+    up = course - share * (np.maximum(right, level) - left)[:, None]
+    down = share * (np.minimum(right, level) - left)[:, None] - course
+    for height in (up, down):
+        np.copyto(height, 0, where=outside)
     crest, pit = up.argmax(axis=1), down.argmax(axis=1)
     rise, fall = up[row, crest], down[row, pit]
     upright = span.upright * rise >= fall
@@ -253,7 +274,7 @@ def _flank(search: Search, wave: Waves, spans_s: tuple[float, float], room: F64,
     flank, rest = seen.samples(spans_s[0]), seen.samples(spans_s[1])
     size = flank + rest
     at = np.maximum(wave.at, 0)
-    y, _ = windows(seen, search.course, at, size if way < 0 else 0, size if way > 0 else 0)
+    y = windows(seen, search.course, at, (0, size) if way > 0 else (-size, 0))
     y = y[:, ::way] * wave.sign[:, None]
     low, high = seen.run(at)
     free = np.minimum(room, (high - 1 - at) if way > 0 else (at - low))

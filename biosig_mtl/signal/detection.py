@@ -52,7 +52,11 @@ def select(found: Detection, trace: Trace) -> Detection:
     """Return the beats among the candidates; none where those near by are noise on the whole."""
     near = np.argsort(found.peak, kind="stable")
     found = found.take(near)
-    beats = found.take(choose(found.peak, found.odds, trace.fs, trace.first))
+    return believable(found.take(choose(found.peak, found.odds, trace.fs, trace.first)), trace)
+
+
+def believable(beats: Detection, trace: Trace) -> Detection:
+    """Return the beats that do not lie in noise."""
     return beats.take(~_noise(beats, trace))
 
 

@@ -25,7 +25,7 @@ QRS_S, GRID_HZ = (0.1, 0.1), 125.0
 SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S = 0.25, 0.4, 0.06
 # Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube; fitted by
 # tests/benchmarks/fit_odds.py on the simulated cohort with noise, whose R peaks are known.
-ODDS = (-4.25, 2.80, -4.49, 3.57, 4.88, 5.00)
+ODDS = (-2.42, 0.99, -5.54, 3.37, -0.98, 5.01, 0.25)
 # Mean contrast and log-odds near by under which a stretch is noise or hum.
 LEAST_CONTRAST, LEAST_ODDS = 0.55, 1.0
 REACH_S = POLARITY_S + templates.REACH_S
@@ -59,8 +59,11 @@ def ecg_beats(trace: Trace) -> Detection:
     qrs = _qrs(trace, apex)
     weight = sure(above, contrast)
     typical = _typical(qrs.shape[1], trace.fs) * np.where(up, 1, -1)[:, None]
-    like = templates.likeness(qrs, weight, trace.block(at, templates.BLOCK_S), np.asarray(typical, np.float32))
-    looks = np.stack((np.minimum(above, 0), np.maximum(above, 0), contrast, like, np.maximum(like, 0) ** 3), axis=1)
+    block = trace.block(at, templates.BLOCK_S)
+    like = templates.likeness(qrs, weight, block, np.asarray(typical, np.float32))
+    swing = np.abs(level[apex])
+    taller = np.clip(log_ratio(swing, trace.usual(at, swing)), -2, 1)
+    looks = np.stack((np.minimum(above, 0), np.maximum(above, 0), contrast, like, np.maximum(like, 0) ** 3, taller), axis=1)
     second = confirmed(trace, np.abs(level), apex, (SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S))
     return Detection(apex, apex, looks, log_odds(looks, ODDS), second, np.where(up, 1, -1).astype(np.int8), (LEAST_CONTRAST, LEAST_ODDS))
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.signal.runs import runs, seam_samples
-from biosig_mtl.types import F64, I64, Bool, Channel, Record
+from biosig_mtl.types import F64, I64, Channel, Record
 
 # Points are told in steps of 2⁻¹⁶ samples, so that counting from another sample changes no bit.
 STEPS = 65536.0
@@ -18,6 +18,7 @@ STEPS = 65536.0
 GROUPS = 6
 # Gathered windows are worked in lots of so many samples: they stay in the cache, and memory does not grow with the record.
 LOT = 1 << 17
+BLOCK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -48,25 +49,28 @@ class Curve:
         return Curve(-self.x, self.fs, self.starts, self.stops)
 
     def fit(self, order: int, span_s: float, degree: int) -> F64:
-        """Return the ``order``-th derivative, per second to that power, of polynomials fitted around every sample.
+        """Return one of the derivatives that `fits` returns."""
+        return self.fits((order,), span_s, degree)[0]
+
+    def fits(self, orders: tuple[int, ...], span_s: float, degree: int) -> list[F64]:
+        """Return derivatives, per second to the power of their order, of polynomials fitted around every sample.
 
         Savitzky and Golay, Anal. Chem. 36 (1964) 1627. Near the ends of a run the curve is continued by its point reflection,
         so that no sample behind a gap or seam is used and the second derivative fades instead of jumping.
         """
-        from scipy.ndimage import correlate1d
-
         half = max(round(span_s * self.fs / 2), degree // 2)
-        weights = fit_weights(half, order, degree)
-        out: F64 = correlate1d(self.x, weights, mode="nearest")
+        weights = {order: fit_weights(half, order, degree) * self.fs**order for order in orders}
+        out = _symmetric(self.x, weights, half)
         near = np.arange(half)
         first, last = self.starts[:, None], self.stops[:, None] - 1
         at = np.concatenate((np.minimum(first + near, last), np.maximum(last - near, first)), axis=1)
         reach = at[..., None] + np.arange(-half, half + 1)
-        low, high = first[..., None], last[..., None]
-        inside = np.clip(reach, low, high)
-        values = self.x[np.clip(2 * inside - reach, low, high)]
-        out[at] = (np.where(reach == inside, values, 2 * self.x[inside] - values) * weights).sum(axis=-1)
-        return out * self.fs**order if order else out
+        inside = np.clip(reach, first[..., None], last[..., None])
+        values = self.x[np.clip(2 * inside - reach, first[..., None], last[..., None])]
+        values = np.where(reach == inside, values, 2 * self.x[inside] - values)
+        for made, weight in zip(out, weights.values(), strict=True):
+            made[at] = (values * weight).sum(axis=-1)
+        return out
 
 
 def curve(record: Record, channel: Channel) -> Curve:
@@ -84,8 +88,31 @@ def fit_weights(half: int, order: int, degree: int) -> F64:
     at = np.arange(-half, half + 1, dtype=np.float64)
     weights: F64 = np.linalg.pinv(np.vander(at, degree + 1, increasing=True))[order] * factorial(order)
     # Exactly even or odd: half the multiplications, and no trace of an offset.
-    weights = (weights + (-1) ** order * weights[::-1]) / 2
-    return weights
+    return np.asarray((weights + (-1) ** order * weights[::-1]) / 2)
+
+
+def _symmetric(x: F64, weights: dict[int, F64], half: int) -> list[F64]:
+    """Return correlations of ``x`` with the weights of each order, even or odd about their middle as the order is.
+
+    Half the multiplications of `scipy.ndimage.correlate1d`, sums and differences shared, block by block in the cache: a third
+    of its time. The outer ``half`` samples stay zero.
+    """
+    out = {order: np.zeros(x.size) for order in weights}
+    both, product = np.empty(BLOCK), np.empty(BLOCK)
+    for start in range(half, x.size - half, BLOCK):
+        stop = min(start + BLOCK, x.size - half)
+        pair, part = both[: stop - start], product[: stop - start]
+        for odd, join in ((0, np.add), (1, np.subtract)):
+            group = [(out[order][start:stop], weight) for order, weight in weights.items() if order % 2 == odd]
+            if not group:
+                continue
+            for made, weight in group:
+                np.multiply(x[start:stop], weight[half], out=made)
+            for k in range(1, half + 1):
+                join(x[start + k : stop + k], x[start - k : stop - k], out=pair)
+                for made, weight in group:
+                    made += np.multiply(pair, weight[half + k], out=part)
+    return list(out.values())
 
 
 def highest(x: F64, start: I64, stop: I64) -> I64:
@@ -179,19 +206,17 @@ def exact(part: NDArray[np.floating]) -> F64:
     return np.asarray(np.round(part.astype(np.float64) * STEPS) / STEPS)
 
 
-def windows(seen: Curve, x: F64, at: I64, before: int, after: int) -> tuple[F64, Bool]:
-    """Return ``x`` from ``before`` samples before to ``after`` samples after every position, and which of them are whole.
+def windows(seen: Curve, x: F64, at: I64, span: tuple[int, int]) -> F64:
+    """Return ``x`` around every position, from the first to the last place of a span, counted in samples from it.
 
-    Shape (beat, before + after + 1). Where a window reaches over the end of its run the last sample is held.
+    Shape (position, last − first + 1). Where a window reaches over the ends of the position's run the last sample is held.
     """
-    size = before + after + 1
+    first, size = at + span[0], span[1] - span[0] + 1
     low, high = seen.run(at)
-    first = at - before
-    whole = (first >= low) & (first + size <= high)
     if size > x.size:
-        return x[np.clip(first[:, None] + np.arange(size), low[:, None], high[:, None] - 1)], whole
-    values = np.lib.stride_tricks.sliding_window_view(x, size)[np.clip(first, 0, x.size - size)]
-    cut = np.flatnonzero(~whole)
+        return np.asarray(x[np.clip(first[:, None] + np.arange(size), low[:, None], high[:, None] - 1)])
+    values: F64 = np.lib.stride_tricks.sliding_window_view(x, size)[np.clip(first, 0, x.size - size)]
+    cut = np.flatnonzero((first < low) | (first + size > high))
     if cut.size:
         values[cut] = x[np.clip(first[cut, None] + np.arange(size), low[cut, None], high[cut, None] - 1)]
-    return values, whole
+    return values

@@ -15,7 +15,7 @@ RISE_S = 0.15
 TOP_S = 0.064
 APART_S = 0.09
 AROUND_S = 1.5
-PEAK_S, FOOT_S = 0.32, 0.3
+PEAK_S, FOOT_S, TILT = 0.32, 0.3, np.float32(0.15)
 # A pulse is compared from here to here around its rise, on a grid of about 16 ms.
 PULSE_S, GRID_HZ = (0.3, 0.5), 62.5
 # Elgendi 2013, section 3: windows of a systolic peak and of a beat, and the offset, here a share of the local mean.
@@ -25,8 +25,8 @@ SECOND_NEAR_S = 0.06
 TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 4, -0.5
 # Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube, height of the rise.
 # Fitted by tests/benchmarks/fit_odds.py on the simulated cohort with noise, whose pulses are known.
-ODDS = (-3.08, -1.55, -1.06, 1.95, -0.93, 4.18, 1.12)
-LEAST_CONTRAST, LEAST_ODDS = 0.3, 0.5
+ODDS = (-2.20, -3.29, -4.79, 1.29, -1.01, 6.42, 3.43)
+LEAST_CONTRAST, LEAST_ODDS = 0.5, 0.6
 REACH_S = templates.REACH_S + TURN_S * (TURN_BLOCKS + 1) + OFFSET_S / 2
 
 
@@ -58,7 +58,7 @@ def ppg_beats(trace: Trace) -> Detection:
     before, after = (trace.samples(s) for s in PULSE_S)
     step = max(int(trace.fs / GRID_HZ), 1)
     pulse = templates.unit(rows_around(x, at, before, after, step))
-    typical = _typical(pulse.shape[1], step / trace.fs)
+    typical = templates.pulse(pulse.shape[1], step / trace.fs, PULSE_S[0])
     like = templates.likeness(pulse, sure(above, contrast), trace.block(at, templates.BLOCK_S), typical)
     looks = np.stack((np.minimum(above, 0), np.maximum(above, 0), contrast, like, np.maximum(like, 0) ** 3, taller), axis=1)
     whole = (foot > trace.run_start(at)) & (foot < peak) if at.size else np.zeros(0, bool)
@@ -110,16 +110,14 @@ def _ends(trace: Trace, x: F32, at: I64) -> tuple[I64, I64, F32]:
     low, high = np.maximum(trace.run_start(at), previous + 1)[:, None], trace.run_stop(at)[:, None]
     out = (lies < low) | (lies >= high)
     falling = np.where(out, -np.inf, rows)
-    peak_at = before + _first_top(falling[:, before:])
-    foot_at = np.where(out, np.inf, rows)[:, : before + 1].argmin(axis=1)
+    peak_at = before + falling[:, before:].argmax(axis=1)
+    # A flat diastole is as low far from the rise as near it, but for noise: the nearer point wins.
+    reach = (rows[:, before:].max(axis=1) - rows[:, : before + 1].min(axis=1))[:, None]
+    nearness = TILT * reach * np.linspace(1, 0, before + 1, dtype=np.float32)
+    foot_at = (np.where(out, np.inf, rows)[:, : before + 1] + nearness).argmin(axis=1)
     row = np.arange(at.size)
     rise = rows[row, peak_at] - rows[row, foot_at]
     return at - before + foot_at, at - before + peak_at, rise
-
-
-def _first_top(rows: F32) -> I64:
-    best: I64 = rows.argmax(axis=1)
-    return best
 
 
 def _elgendi(trace: Trace, x: F32, peak: I64) -> Bool:
@@ -133,11 +131,3 @@ def _elgendi(trace: Trace, x: F32, peak: I64) -> Bool:
     block = narrow - wide - np.float32(OFFSET) * moving_mean(clipped, trace.samples(OFFSET_S))
     near: Bool = moving_max(block, trace.samples(SECOND_NEAR_S))[peak] > 0
     return near
-
-
-def _typical(points: int, step_s: float) -> F32:
-    """Return a textbook pulse around its rise."""
-    t = np.arange(points) * step_s - PULSE_S[0]
-    wave = np.where(t < 0.1, 0.5 * (1 + np.tanh(t / 0.05)), np.exp(-(t - 0.1) / 0.25))
-    typical: F32 = templates.unit(wave[None])[0]
-    return typical

@@ -48,7 +48,7 @@ class Spans:
 
 @dataclass(frozen=True)
 class Closure:
-    """Where the valve closes: ``e`` the highest wave of the second derivative there, ``low`` the minimum of the curve beside it.
+    """Where the valve closes: ``e`` the highest wave of the second derivative, ``low`` the minimum of the curve beside it.
 
     Samples of shape (beat,), −1 where there is none.
     """
@@ -67,7 +67,9 @@ def ppg_points(seen: Curve, beats: Spans) -> dict[str, F64]:
 
     See `biosig_mtl.signal.fiducials.DetectFiducials` for what they mean.
     """
-    x, slope, bend, jerk = (seen.fit(order, FIT_S, DEGREE) for order in range(4))
+    x, slope, bend = seen.fits((0, 1, 2), FIT_S, DEGREE)
+    jerk = np.zeros(x.size)
+    np.subtract(bend[2:], bend[:-2], out=jerk[1:-1])
     waves, shoulders, turning = turns(bend), turns(slope), turns(x)
     rise, u = _rise(seen, slope, beats)
     a = highest(bend, np.maximum(beats.onset, u - seen.samples(RISE_S)), u)
@@ -81,13 +83,13 @@ def ppg_points(seen: Curve, beats: Spans) -> dict[str, F64]:
     c = np.where(d > c + 1, c, -1)
     d = np.where(c >= 0, d, -1)
     p1, p2 = _systolic(turns(jerk), beats, b, np.where(d >= 0, d, e))
-    v = np.where(known, lowest(slope, beats.peak + 1, np.maximum(e, beats.peak + 2)), -1)
+    v = np.where(known & (e > beats.peak + 1), lowest(slope, beats.peak + 1, np.maximum(e, beats.peak + 2)), -1)
     late = np.minimum(e + seen.samples(DIASTOLIC_S), beats.end - 1)
     w = np.where(known, first_of(shoulders.tops, e + 1, late), -1)
     f = np.where(known, first_of(waves.bottoms, np.where(w >= 0, w, e) + 1, beats.end), -1)
     return {
         "foot": _foot(seen, (x, slope), beats, np.where(rise, u, -1)),
-        "a": vertex(bend, a),
+        "a": np.maximum(vertex(bend, a), beats.onset),
         "u": vertex(slope, np.where(rise, u, -1)),
         "b": vertex(bend, np.where(rise, b, -1)),
         "p1": vertex(jerk, p1),
@@ -105,7 +107,7 @@ def ppg_points(seen: Curve, beats: Spans) -> dict[str, F64]:
 
 def abp_points(seen: Curve, beats: Spans) -> dict[str, F64]:
     """Return foot, steepest rise and dicrotic notch of every beat of a pressure curve; fractional samples, NaN where none."""
-    x, slope, bend = (seen.fit(order, FIT_S, DEGREE) for order in range(3))
+    x, slope, bend = seen.fits((0, 1, 2), FIT_S, DEGREE)
     rise, u = _rise(seen, slope, beats)
     u = np.where(rise, u, -1)
     first = beats.peak + seen.samples(ABP_NOTCH_FROM_S)
@@ -128,17 +130,17 @@ def _foot(seen: Curve, curves: tuple[F64, F64], beats: Spans, u: I64) -> F64:
     return foot
 
 
-def _closure(
-    seen: Curve, curves: tuple[F64, F64], turning: tuple[Turns, Turns], beats: Spans, first: I64
-) -> Closure:
+def _closure(seen: Curve, curves: tuple[F64, F64], turning: tuple[Turns, Turns], beats: Spans, first: I64) -> Closure:
     """Return the closure of the valve, not before ``first``, from the curve and its second derivative and where they turn."""
     x, bend = curves
     hills, waves = turning
     share = (NOTCH_SHARE * (beats.end - beats.onset)).astype(np.int64)
     last = np.minimum(beats.onset + share, beats.peak + seen.samples(NOTCH_UNTIL_S))
-    valleys, rises = _valleys(x, hills)
+    valleys, tops, rises = _valleys(x, hills)
     best = best_of(valleys, rises, first, last)
     plain = (best >= 0) & (np.append(rises, 0)[best] >= NOTCH_RISE * (x[beats.peak] - x[beats.onset]))
+    # A rise that does not end within the beat is that of the next one.
+    plain &= np.append(tops, 0)[best] < beats.end
     deep = np.append(valleys, 0)[best]
     near = seen.samples(NOTCH_MINIMUM_S)
     low, high = np.where(plain, np.maximum(deep - near, first), first), np.where(plain, np.minimum(deep + near, last), last)
@@ -149,15 +151,14 @@ def _closure(
     return Closure(e, np.where(e >= 0, beside, -1))
 
 
-def _valleys(x: F64, hills: Turns) -> tuple[I64, F64]:
-    """Return the minima of a curve, and how far it rises from each to the next maximum; shape (minimum,)."""
+def _valleys(x: F64, hills: Turns) -> tuple[I64, I64, F64]:
+    """Return the minima of a curve that have a maximum behind them, that maximum, and how far the curve rises to it."""
     # Maxima and minima take turns.
-    valleys = hills.bottoms
-    after = int(hills.tops.size > 0 and valleys.size > 0 and hills.tops[0] < valleys[0])
-    peaks = hills.tops[after:][: valleys.size]
-    rises = np.zeros(valleys.size)
-    rises[: peaks.size] = x[peaks] - x[valleys[: peaks.size]]
-    return valleys, rises
+    valleys, tops = hills.bottoms, hills.tops
+    if tops.size and valleys.size and tops[0] < valleys[0]:
+        tops = tops[1:]
+    valleys = valleys[: tops.size]
+    return valleys, tops, x[tops] - x[valleys]
 
 
 def _notch(curves: tuple[F64, F64], shut: Closure) -> F64:
@@ -165,9 +166,7 @@ def _notch(curves: tuple[F64, F64], shut: Closure) -> F64:
     return np.where(shut.low >= 0, vertex(x, shut.low), vertex(bend, shut.e))
 
 
-def _diastolic(
-    seen: Curve, curves: tuple[F64, F64], turning: tuple[Turns, Turns], beats: Spans, shut: Closure
-) -> F64:
+def _diastolic(seen: Curve, curves: tuple[F64, F64], turning: tuple[Turns, Turns], beats: Spans, shut: Closure) -> F64:
     """Return the first maximum after the notch, or where the fall is slowest there."""
     x, slope = curves
     after = shut.last + 1

@@ -10,7 +10,7 @@ import numpy as np
 from biosig_mtl.signal.beat_indices import BEATS_S, BeatTable, of_beats, perfusion, pressures
 from biosig_mtl.signal.indices import MOMENT_S, Seconds, flushed, means, moments, resting, seconds_of
 from biosig_mtl.signal.motion import channels_of, motion
-from biosig_mtl.signal.runs import find
+from biosig_mtl.signal.runs import find, runs, seam_samples
 from biosig_mtl.signal.spectra import BAND_HZ, SPECTRUM_S, spectral
 from biosig_mtl.signal.sqi import sqi
 from biosig_mtl.signal.trace import NEAR_S
@@ -95,7 +95,10 @@ def _indices(record: Record, channels: tuple[Channel, Channel], beats: Beats | N
     if source.kind == "abp":
         indices["flushed"] = flushed(whole, of_raw)
     if beats is not None:
-        found, table = of_beats(beats, record.start_s, count)
+        starts, stops = runs(np.isfinite(source.samples), seam_samples(record, source.fs, source.samples.size))
+        scale = beats.fs / source.fs
+        stretches = np.rint(starts * scale).astype(np.int64), np.rint(stops * scale).astype(np.int64)
+        found, table = of_beats(beats, stretches, record.start_s, count)
         indices |= found | _of_pulses(table, channels, of_raw)
     return indices
 

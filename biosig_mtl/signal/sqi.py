@@ -22,9 +22,39 @@ LOW = 0.5
 
 # Written by tests/benchmarks/fit_sqi.py; natural logarithms of odds, "bias" is that of the worst second that has beats.
 COEFFICIENTS: Mapping[str, Mapping[str, float]] = {
-    "ecg": {"bias": -3.0, "template": 3.0, "worst": 1.0, "confirmed": 0.0, "snr": 1.0},
-    "ppg": {"bias": -3.0, "template": 3.0, "worst": 1.0, "confirmed": 0.0, "snr": 1.0},
-    "abp": {"bias": -3.0, "template": 3.0, "worst": 1.0, "confirmed": 0.0, "snr": 1.0},
+    "ecg": {
+        "bias": -11.09,
+        "template": 0.06,
+        "worst": 0.94,
+        "confirmed": 1.65,
+        "doubtful": 1.71,
+        "rate": 2.21,
+        "ratio": 2.9,
+        "covered": 5.31,
+        "joint": 3.6,
+    },
+    "ppg": {
+        "bias": -11.03,
+        "template": 0.0,
+        "worst": 1.68,
+        "confirmed": 0.98,
+        "doubtful": 2.76,
+        "rate": 0.94,
+        "ratio": 1.26,
+        "covered": 5.3,
+        "joint": 3.58,
+    },
+    "abp": {
+        "bias": -6.31,
+        "template": 2.03,
+        "worst": 3.65,
+        "confirmed": 1.55,
+        "doubtful": 0.83,
+        "rate": 1.3,
+        "ratio": 1.69,
+        "covered": 0.0,
+        "joint": 2.53,
+    },
 }
 # What leaves everything and what leaves nothing, and how much is left then; between them on a straight line.
 RULES: Mapping[str, tuple[float, float, float]] = MappingProxyType(
@@ -50,11 +80,12 @@ TERMS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "rate": (0.0, 1.0),
         "ratio": (2.2, 1.0),
         "covered": (0.0, 1.0),
-        "snr": (0.0, 1.0),
-        "skewness": (-1.0, 1.0),
     }
 )
-OF_BEATS = ("template", "worst", "confirmed", "doubtful", "rate", "ratio", "covered")
+# What must hold at once: the term "joint" is their product.
+JOINT = ("template", "covered", "doubtful")
+# Power outside the band, rather than the beats themselves, is to blame where so little lies inside. It lowers no figure by itself.
+NOISY, BLAME = 0.5, 5.0
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         "missing": "missing",
@@ -74,7 +105,6 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "ratio": "implausible rate",
         "covered": "implausible rate",
         "snr": "noise",
-        "skewness": "noise",
     }
 )
 """What is wrong where an index is, the gravest first."""
@@ -89,7 +119,7 @@ def sqi(indices: Mapping[str, NDArray[np.floating]]) -> F64:
     if "template" not in indices:
         return np.asarray(left * (0.5 + 0.5 * np.nan_to_num(np.asarray(indices["snr"], np.float64))))
     weights = COEFFICIENTS[kind_of(indices)]
-    odds = weights["bias"] + sum(weights[name] * value for name, value in terms(indices).items() if name in weights)
+    odds = weights["bias"] + sum(weights.get(name, 0.0) * value for name, value in terms(indices).items())
     probable = 1 / (1 + np.exp(-odds))
     return np.asarray(np.where(np.isnan(indices["template"]), 0, probable * left))
 
@@ -100,6 +130,8 @@ def terms(indices: Mapping[str, NDArray[np.floating]]) -> dict[str, F64]:
     for name, (worst, best) in TERMS.items():
         if name in indices:
             found[name] = np.nan_to_num(np.clip((indices[name].astype(np.float64) - worst) / (best - worst), 0, 1))
+    if all(name in found for name in JOINT):
+        found["joint"] = found["template"] * found["covered"] * found["doubtful"]
     return found
 
 
@@ -111,12 +143,12 @@ def reasons(quality: Quality, below: float = LOW) -> NDArray[np.str_]:
     indices = quality.indices
     costs = dict.fromkeys(REASONS, np.zeros(quality.sqi.size)) | _ruled(indices)
     if "template" in indices:
-        costs |= {
-            name: COEFFICIENTS[kind_of(indices)].get(name, 0.0) * (1 - value) for name, value in terms(indices).items()
-        }
+        weights, found = COEFFICIENTS[kind_of(indices)], terms(indices)
+        shared = weights.get("joint", 0.0) / len(JOINT)
+        for name in TERMS:
+            costs[name] = (weights.get(name, 0.0) + shared * (name in JOINT)) * (1 - found[name])
         costs["no beats"] = np.where(np.isnan(indices["template"]), 1e3, 0)
-    else:
-        costs["snr"] = -np.log(0.5 + 0.5 * np.nan_to_num(indices["snr"].astype(np.float64)))
+    costs["snr"] = BLAME * np.clip(1 - np.nan_to_num(indices["snr"].astype(np.float64)) / NOISY, 0, 1)
     table = np.stack([np.minimum(costs[name], 1e3) for name in REASONS])
     grave = np.array([name in RULES for name in REASONS])[:, None] & (table > -np.log(0.5))
     # Order decides among grave ones: the first of equal costs is taken.

@@ -54,3 +54,11 @@ def likeness(rows: F32, weight: F32, block: I64, typical: F32) -> F32:
         mean += short[:, None] * typical
     length = np.sqrt((mean * mean).sum(axis=1))
     return np.asarray((rows * mean).sum(axis=1) / np.where(length > 0, length, 1), np.float32)
+
+
+
+def pulse(points: int, step_s: float, before_s: float) -> F32:
+    """Return a textbook pulse whose rise is ``before_s`` behind the first point."""
+    t = np.arange(points) * step_s - before_s
+    row: F32 = unit(np.where(t < 0.1, 0.5 * (1 + np.tanh(t / 0.05)), np.exp(-(t - 0.1) / 0.25))[None])[0]
+    return row

@@ -151,7 +151,8 @@ class Book:
 
     def _accuracy(self, kind: str) -> str:
         rows = [row for row in self.accuracy if row.kind == kind]
-        sets, methods = (list(dict.fromkeys(values)) for values in ([r.inputs for r in rows], [r.method for r in rows]))
+        sets = list(dict.fromkeys(row.inputs for row in rows))
+        methods = list(dict.fromkeys(row.method for row in rows if row.score))
         by = {(row.method, row.inputs): row for row in rows}
         columns = [_column([by.get((method, name)) for method in methods]) for name in sets]
         table = []

@@ -33,14 +33,14 @@ NAMES = {"ecg": "II", "ppg": "PLETH", "abp": "ABP"}
 TRUTHS = {"ecg": "r_s", "ppg": "ppg_peak_s", "abp": "foot_s"}
 BANDS_HZ = {"ecg": (0.5, 40.0), "ppg": (0.5, 12.0)}
 NOISE = ("clean", "moderate", "heavy")
-SUBJECTS, SECONDS, FS = 24, 200.0, 125.0
+SUBJECTS, SECONDS, FS = 48, 200.0, 125.0
 # Plain noise without any beat: so many recordings of so many seconds.
 EMPTY, EMPTY_S = 12, 60.0
 FITTED_SEED, CHECKED_SEED = 101, 202
 # Seconds at either end in which a beat may lack its neighbour.
 EDGE_S = 3
 AROUND_S = 0.5
-RIDGE, STEEPEST = 1e-3, 15.0
+RIDGE, STEEPEST = 3e-4, 15.0
 BINS = np.linspace(0, 1, 6)
 
 
@@ -140,12 +140,12 @@ def nothing(rng: np.random.Generator, number: int) -> F64:
     return 90 + 20 * band_noise(rng, t_s, low, high)
 
 
-def fit(kind: str, given: Seconds) -> dict[str, float]:
-    """Return the coefficients of a kind."""
+def fit(given: Seconds) -> dict[str, float]:
+    """Return the coefficients of the kind that these seconds are of."""
     from scipy.optimize import minimize
 
     told = ~np.isnan(given.indices["template"])
-    found = {name: value[told] for name, value in terms(given.indices).items() if kind == "ppg" or name != "skewness"}
+    found = {name: value[told] for name, value in terms(given.indices).items()}
     x, right = np.stack([np.ones(int(told.sum())), *found.values()]), given.right[told]
 
     def loss(beta: F64) -> tuple[float, F64]:
@@ -175,7 +175,9 @@ def reliability(figure: F64, right: Bool) -> list[tuple[int, float, float]]:
     rows = []
     for k in range(BINS.size - 1):
         here = place == k
-        rows.append((int(here.sum()), float(figure[here].mean()), float(right[here].mean())) if here.any() else (0, np.nan, np.nan))
+        rows.append(
+            (int(here.sum()), float(figure[here].mean()), float(right[here].mean())) if here.any() else (0, np.nan, np.nan)
+        )
     return rows
 
 
@@ -196,11 +198,18 @@ def told(name: str, found: Seconds) -> str:
     return f"{name:24s} right {found.right.mean():.3f}  sqi {figure.mean():.3f}  AUC {auc(figure, found.right):.3f}  {cells}"
 
 
+def literal(fitted: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the coefficients as they stand in the module."""
+    lines = ["COEFFICIENTS: Mapping[str, Mapping[str, float]] = {"]
+    for kind, values in fitted.items():
+        lines += [f'    "{kind}": {{', *(f'        "{name}": {value},' for name, value in values.items()), "    },"]
+    return "\n".join([*lines, "}"])
+
+
 def main(root: Path | None) -> None:
     """Fit, print, and check."""
-    fitted = {kind: fit(kind, simulated(kind, FITTED_SEED)) for kind in KINDS}
-    lines = [f'    "{kind}": {values},'.replace("'", '"') for kind, values in fitted.items()]
-    print("COEFFICIENTS: Mapping[str, Mapping[str, float]] = {", *lines, "}", sep="\n")  # noqa: T201
+    fitted = {kind: fit(simulated(kind, FITTED_SEED)) for kind in KINDS}
+    print(literal(fitted))  # noqa: T201
     same = all(fitted[kind] == dict(COEFFICIENTS[kind]) for kind in KINDS)
     print("these stand in sqi.py" if same else "sqi.py holds others: paste these there, then run again to check")  # noqa: T201
     for kind in KINDS:

@@ -80,7 +80,7 @@ def test_detectors_alone(waves: dict[str, F64], book: Book, kind: str) -> None:
 def test_pulses_with_quality_beside_ppg_process(waves: dict[str, F64], neurokit: Any, book: Book) -> None:
     ours = our_chain("ppg", waves["ppg"], peers.our_steps("ppg", quality=True))
     mine, other = measured(ours, lambda: neurokit.ppg_process(waves["ppg"], sampling_rate=FS), RUNS)
-    what = "PPG: filter, beats, rate, quality"
+    what = "PPG: filter, beats, quality (theirs: and a rate for every sample)"
     book.speed.append(Speed("ppg_process", what, "nk.ppg_process", 1.0, mine, other, RUNS))
 
 
@@ -115,5 +115,5 @@ def test_preparation_of_an_hour(hour: Path, tmp_path: Path, neurokit: Any, book:
     runs = 1 if delineated else FEW
     mine, other = measured(ours, theirs, runs)
     peer = f"wfdb, nk.ppg_process, nk.{'ecg_process' if delineated else 'ecg_peaks'}"
-    what = "whole preparation of PPG, ECG and ABP: read, beats, points, quality, windows, features, store"
+    what = "PPG, ECG, ABP: read, filter, beats, points, quality, windows, features, store"
     book.speed.append(Speed("prepare", what, peer, 1.0, mine, other, runs))

@@ -81,7 +81,7 @@ def test_nothing_found_and_nothing_to_find() -> None:
 
 def test_a_handful_of_beats_that_fit_two_lags_equally_well_is_scored() -> None:
     got = score(np.array([1.0, 3.0]), np.array([0.85, 3.15]))
-    assert (got.n_found, got.hits) == (2, 1)
+    assert (got.n_true, got.hits) == (2, 1)
     assert abs(got.lag_s) == pytest.approx(0.15)
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from biosig_mtl.features.inputs import Inputs
+from biosig_mtl.features.rowwise import SAMPLES, in_blocks, power
 from biosig_mtl.types import F32, F64
 
 BAND_HZ = (0.5, 12.0)
@@ -24,36 +25,36 @@ def pulse_spectrum(inputs: Inputs) -> dict[str, F32]:
     parabola; ``spectrum.share_k`` the power within a quarter of that frequency around its k-fold, over the power in 0.5–12 Hz.
     The harmonics of the single beat, which a changing rate does not smear, stand in `pulse_shape`. NaN where the pulse is flat.
     """
-    pulse = inputs.pulse
+    block = max(1, SAMPLES // max(inputs.samples, 1))
+    made = in_blocks(lambda rows: _lines(inputs.pulse[rows], inputs.fs), inputs.count, block)
+    return {f"spectrum.{name}": np.where(np.isfinite(value), value, np.nan).astype(np.float32) for name, value in made.items()}
+
+
+def _lines(pulse: F32, fs: float) -> dict[str, F32 | F64]:
     samples = pulse.shape[1]
     # At least eight seconds on the frequency axis: a line of a short window is read between its own lines.
-    length = 2 ** math.ceil(math.log2(max(samples, 8 * inputs.fs, 2)))
+    length = 2 ** math.ceil(math.log2(max(samples, 8 * fs, 2)))
     centred = pulse - pulse.mean(axis=1, keepdims=True)
-    spectrum = np.fft.rfft(centred * np.hanning(samples).astype(np.float32), length, axis=1)
-    step = inputs.fs / length
-    last = min(spectrum.shape[1], math.ceil(max(BAND_HZ[1], (PEAKS + WIDTH) * RATE_HZ[1]) / step) + 2)
-    power = (spectrum[:, :last].real.astype(np.float64)) ** 2 + spectrum[:, :last].imag.astype(np.float64) ** 2
-    low, high = (round(hz / step) for hz in RATE_HZ)
+    step = fs / length
+    last = math.ceil(max(BAND_HZ[1], (PEAKS + WIDTH) * RATE_HZ[1]) / step) + 2
+    lines = power(centred, length)[:, :last].astype(np.float64)
+    top = _top(lines, *(round(hz / step) for hz in RATE_HZ))
     alive = np.abs(centred).max(axis=1, initial=0) > 1e-6 * np.abs(pulse).max(axis=1, initial=0)
-    if not len(power):
-        alive, top = np.zeros(0, bool), np.zeros(0)
-    else:
-        top = _top(power, low, high)
-    running = np.concatenate([np.zeros((len(power), 1)), np.cumsum(power, axis=1)], axis=1)
+    running = np.concatenate([np.zeros((len(lines), 1)), np.cumsum(lines, axis=1)], axis=1)
     total = np.where(alive, _up_to(running, BAND_HZ[1] / step) - _up_to(running, BAND_HZ[0] / step), np.nan)
-    out = {"spectrum.peak_hz": np.where(alive, top * step, np.nan)}
+    out: dict[str, F32 | F64] = {"peak_hz": np.where(alive, top * step, np.nan)}
     with np.errstate(divide="ignore", invalid="ignore"):
         for k in range(1, PEAKS + 1):
             line = _up_to(running, (k + WIDTH) * top) - _up_to(running, (k - WIDTH) * top)
-            out[f"spectrum.share_{k}"] = line / total
-    return {name: np.where(np.isfinite(value), value, np.nan).astype(np.float32) for name, value in out.items()}
+            out[f"share_{k}"] = line / total
+    return out
 
 
-def _top(power: F64, low: int, high: int) -> F64:
+def _top(lines: F64, low: int, high: int) -> F64:
     """Return where the highest line stands, in lines, between them by a parabola."""
-    row = np.arange(len(power))
-    best = low + np.argmax(power[:, low : high + 1], axis=1)
-    left, middle, right = (power[row, np.clip(best + k, 0, power.shape[1] - 1)] for k in (-1, 0, 1))
+    row = np.arange(len(lines))
+    best = low + np.argmax(lines[:, low : high + 1], axis=1)
+    left, middle, right = (lines[row, np.clip(best + k, 0, lines.shape[1] - 1)] for k in (-1, 0, 1))
     bend = left - 2 * middle + right
     peaked = (bend < 0) & (middle >= left) & (middle >= right)
     return np.asarray(best + np.where(peaked, 0.5 * (left - right) / np.where(peaked, bend, 1.0), 0.0))
