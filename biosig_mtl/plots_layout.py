@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ LEFT_IN, RIGHT_IN = 0.8, 0.9
 # The part of the width that traces have, in pixels.
 TRACE_PX = (WIDTH_IN - LEFT_IN - RIGHT_IN) * DPI
 EDGE_IN, LINE_IN = 0.09, 0.185
+# Letters of a line of the title.
+TITLE = 125
 KEY_IN, LONGEST_KEY_IN = 0.11, 3.0
 # Widths in inches of one letter of a legend and of what stands before it.
 LETTER_IN, SWATCH_IN = 0.083, 0.5
@@ -61,11 +64,12 @@ def figure_with(rows: int) -> tuple[Any, list[Any]]:
 def arrange(figure: Figure, rows: Sequence[Row], title: Sequence[str], legend: Any = None) -> None:
     """Put the title, rows from above, and the legend into their places, and give the figure its height."""
     bottom = EDGE_IN + (LINE_IN * legend[1] + 0.08 if legend else 0.0)
-    top = EDGE_IN + LINE_IN * 1.08 * len(title)
+    lines = [line for words in title for line in wrap(words, TITLE) or [""]]
+    top = EDGE_IN + LINE_IN * 1.08 * len(lines)
     height = bottom + top + sum(row.above + row.height + row.below for row in rows)
     figure.set_size_inches(WIDTH_IN, height)
     figure.text(
-        EDGE_IN / WIDTH_IN, 1 - EDGE_IN / height, "\n".join(title), ha="left", va="top", fontsize=10.5, linespacing=1.25
+        EDGE_IN / WIDTH_IN, 1 - EDGE_IN / height, "\n".join(lines), ha="left", va="top", fontsize=10.5, linespacing=1.25
     )
     width = (WIDTH_IN - LEFT_IN - RIGHT_IN) / WIDTH_IN
     reached = height - top

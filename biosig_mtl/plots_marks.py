@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,27 +12,31 @@ from biosig_mtl.plots import FIVE, FOUR, INK, MUTED, ONE, THREE, TWO
 from biosig_mtl.types import F32, F64, MARKS, Beats, Bool
 
 # Pixels a beat must have for its peak to be drawn, for its onset and main points, and for every point with its name.
-PEAK_PX, MAIN_PX, NAMES_PX = 4.0, 16.0, 128.0
+PEAK_PX, MAIN_PX, NAMES_PX = 4.0, 24.0, 124.0
 # How a beat of each mark is drawn: colour, shape, size.
 PEAKS = {"normal": (ONE, "o", 5.0), "ectopic": (TWO, "D", 6.0), "doubtful": (FOUR, "X", 7.0), "long": (THREE, ">", 6.5)}
 MEANINGS = {"normal": "beat", "ectopic": "ectopic beat", "doubtful": "doubtful beat", "long": "beat before a missed one"}
 UNCONFIRMED = ", not confirmed"
 MAIN = {"notch": (FIVE, "s", 4.5), "diastolic": (THREE, "^", 5.2), "p_peak": (FOUR, "v", 5.2), "t_peak": (FIVE, "d", 5.0)}
-# Where the name of a point stands, in points from it: away from the curve there, and from the names beside it.
-PLACES = {
-    "foot": (7, -6), "u": (-7, 2), "a": (-7, 1), "b": (-7, 4), "c": (7, 6), "d": (8, 3), "e": (-6, -7), "notch": (3, -9),
-    "diastolic": (6, 7), "p1": (-8, 5), "p2": (9, 6), "v": (5, -7), "w": (2, 9), "f": (6, -8),
-    "p_on": (-8, 6), "qrs_on": (-8, -8), "qrs_off": (12, -7), "t_end": (8, 7),
-}  # fmt: skip
+# Where the name of a point is put, in pixels from it: the first of these that is free, further ones with a line to the point.
+NEAR = {"foot": (12, -11), "u": (-11, 3), "a": (-11, 4), "e": (-9, -11), "v": (3, -13), "f": (6, -13), "diastolic": (9, 11)}
+PLACES = (
+    (0, 13), (-11, 9), (11, 9), (0, -13), (11, -10), (-11, -10), (0, 27), (14, 25), (-14, 25), (0, -27), (16, -24), (-16, -24),
+    (0, 41), (22, 38), (-22, 38), (0, -41), (22, -38), (-22, -38),
+)  # fmt: skip
+BESIDE_PX = 18.0
+LETTER_PX, LINE_PX, DOT_PX = 7.2, 12.0, 7.0
+POINTS_PER_PX = 72 / 110
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The stretch that is drawn, and its width in pixels."""
+    """The stretch that is drawn, its width and its height in pixels."""
 
     start_s: float
     stop_s: float
     px: float
+    height_px: float
 
     def per(self, count: int) -> float:
         """Return the pixels that each of so many beats has."""
@@ -67,7 +71,7 @@ def draw_beats(axis: Any, beats: Beats, origin_s: float, trace: Drawn, room: Roo
     if px >= MAIN_PX:
         if (beats.onset != beats.peak).any():
             _draw(axis, trace, origin_s + beats.onset[inside] / beats.fs, (MUTED, "^", 5.2), "onset")
-        _draw_points(axis, beats, origin_s, trace, px, inside)
+        _draw_points(axis, beats, origin_s, trace, room, inside)
     _draw_peaks(axis, beats, peak_s, trace, px, inside)
     return True
 
@@ -92,27 +96,68 @@ def _ticks(axis: Any, beats: Beats, peak_s: F64, inside: Bool) -> None:
             )  # fmt: skip
 
 
-def _draw_points(axis: Any, beats: Beats, origin_s: float, trace: Drawn, px: float, inside: Bool) -> None:
+def _draw_points(axis: Any, beats: Beats, origin_s: float, trace: Drawn, room: Room, inside: Bool) -> None:
     spots: Mapping[str, F64] = {name: origin_s + at[inside] / beats.fs for name, at in beats.points.items()}
-    named = px >= NAMES_PX
-    for name, at_s in spots.items():
-        if name in MAIN:
-            _draw(axis, trace, at_s, MAIN[name], name)
-        elif named:
-            _draw(axis, trace, at_s, (INK, "o", 3.4), "point, named beside it")
-        if named:
-            _names(axis, name, at_s, _heights(trace, at_s))
+    others = {name: at_s for name, at_s in spots.items() if name not in MAIN}
+    if others and room.per(int(inside.sum())) >= NAMES_PX:
+        _draw(axis, trace, np.concatenate(list(others.values())), (INK, "o", 3.4), "point, named beside it")
+        taken = [(at_s, _heights(trace, at_s)) for at_s in (*spots.values(), origin_s + beats.peak[inside] / beats.fs)]
+        _name(axis, others, trace, room, taken)
+    # Last, so that no other point hides them.
+    for name in MAIN:
+        if name in spots:
+            _draw(axis, trace, spots[name], MAIN[name], words_of(name))
 
 
-def _names(axis: Any, name: str, at_s: F64, height: F64) -> None:
+def words_of(name: str) -> str:
+    """Return the name of a point as people write it.
+
+    >>> words_of("t_peak"), words_of("qrs_on"), words_of("notch")
+    ('T peak', 'QRS on', 'notch')
+    """
+    wave, underscore, rest = name.partition("_")
+    return f"{wave.upper()} {rest}" if underscore else name
+
+
+def _name(axis: Any, points: Mapping[str, F64], trace: Drawn, room: Room, taken: Sequence[tuple[F64, F64]]) -> None:
+    """Write the names of points beside them, none over another or over a point."""
     from matplotlib.patheffects import withStroke
 
-    for x, y in zip(at_s, height, strict=True):
-        if np.isfinite(x) and np.isfinite(y) and name not in MAIN:
-            axis.annotate(
-                name, (x, y), PLACES.get(name, (5, 5)), textcoords="offset points", ha="center", va="center", fontsize=8,
-                color=INK, annotation_clip=True, path_effects=[withStroke(linewidth=2, foreground="white")],
-            )  # fmt: skip
+    low, high = axis.get_ylim()
+
+    def px(at_s: F64, height: F64) -> F64:
+        return np.stack(
+            [(at_s - room.start_s) / (room.stop_s - room.start_s) * room.px, (height - low) / (high - low) * room.height_px]
+        )
+
+    dots = np.concatenate([px(*spot) for spot in taken], axis=1)
+    boxes = np.concatenate([dots - DOT_PX / 2, dots + DOT_PX / 2])[:, np.isfinite(dots).all(axis=0)].T
+    # Nothing is written over the edges.
+    boxes = np.vstack([boxes, [-np.inf, -np.inf, 0, np.inf], [room.px, -np.inf, np.inf, np.inf]])
+    for name, at_s in points.items():
+        word = words_of(name)
+        height = _heights(trace, at_s)
+        for x, y, middle in zip(at_s, height, px(at_s, height).T, strict=True):
+            if np.isfinite(middle).all():
+                shift, box = _free(middle, word, ([NEAR[name]] if name in NEAR else []) + list(PLACES), boxes)
+                boxes = np.vstack([boxes, box])
+                far = np.hypot(*shift) > BESIDE_PX
+                axis.annotate(
+                    word, (x, y), tuple(POINTS_PER_PX * shift), textcoords="offset points", ha="center", va="center",
+                    fontsize=8, color=INK, annotation_clip=True, path_effects=[withStroke(linewidth=1.5, foreground="white")],
+                    arrowprops={"arrowstyle": "-", "lw": 0.4, "color": MUTED, "shrinkA": 0, "shrinkB": 2} if far else None,
+                )  # fmt: skip
+
+
+def _free(middle: F64, word: str, places: Sequence[tuple[int, int]], boxes: F64) -> tuple[F64, F64]:
+    """Return the first place, in pixels from the point, where the name covers none of the boxes; the last one if all do."""
+    half = np.array([LETTER_PX * len(word), LINE_PX]) / 2
+    for place in places:
+        at = middle + place
+        box = np.concatenate([at - half, at + half])
+        if not ((boxes[:, :2] < box[2:]) & (boxes[:, 2:] > box[:2])).all(axis=1).any():
+            break
+    return np.array(place, np.float64), box
 
 
 def _draw(axis: Any, trace: Drawn, at_s: F64, how: Mark, label: str, *, hollow: bool = False) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from biosig_mtl.plots import FIVE, FOUR, GRID, INK, MUTED, ONE, THREE, TWO, style
-from biosig_mtl.plots_layout import TRACE_PX, Row, arrange, columns, figure_with, key_place, round_times
+from biosig_mtl.plots_layout import DPI, TRACE_PX, Row, arrange, columns, figure_with, key_place, round_times
 from biosig_mtl.plots_marks import MEANINGS, UNCONFIRMED, Room, draw_beats
 from biosig_mtl.types import EMPTY, F32, F64, I64, Beats, Channel, Quality
 
@@ -30,6 +30,8 @@ STRETCH_ALPHA = 0.22
 # The usual reasons look the same in every picture, others take what is left; hatches tell them apart without colour.
 SHADES = {"missing": (MUTED, "////"), "flat": (TWO, ""), "saturated": (FIVE, "||||"), "low signal quality": (FOUR, "\\\\\\")}
 SPARE = ((THREE, "--"), (ONE, "++"), (MUTED, "xxx"))
+# Letters of a name beside the overview, and of a caption before its letters become smaller.
+LABEL, CAPTION = 9, 118
 # Below this height, in inches, a row has no room for a unit beside its axis.
 SMALL_IN = 0.8
 NOTHING = "#c3cad1"
@@ -81,6 +83,7 @@ def draw(stage: Stage) -> Figure:
 
     with mpl.rc_context(style("recording") | {"hatch.linewidth": 0.5}):
         count = len(stage.panels)
+        figure: Figure
         figure, axes = figure_with(count + bool(stage.windows) + bool(stage.overview))
         shades = _shades(stage)
         for axis, panel in zip(axes, stage.panels, strict=False):
@@ -167,10 +170,11 @@ def _panel(axis: Any, panel: Panel, stage: Stage, shades: Mapping[str, tuple[str
     if not np.isfinite(samples).any():
         axis.set_yticks([])
     if panel.beats is not None:
-        room = Room(stage.start_s, stage.stop_s, TRACE_PX)
+        room = Room(stage.start_s, stage.stop_s, TRACE_PX, DPI * _panel_in(stage))
         if not draw_beats(axis, panel.beats, panel.origin_s, (start_s, channel.fs, samples), room):
             told.append("beats too close to be marked")
-    axis.set_title("; ".join(told), loc="left", color=INK, pad=3)
+    caption = "; ".join(told)
+    axis.set_title(caption, loc="left", color=INK, pad=3, fontsize=9 * min(1.0, CAPTION / max(len(caption), 1)))
     if panel.quality is not None:
         edges_s = panel.origin_s + np.arange(panel.quality.sqi.size + 1) / panel.quality.fs
         _strip(axis, edges_s, known_quality(panel.quality), (0, STRIP), axis.get_xaxis_transform())
@@ -257,8 +261,9 @@ def _windows(axis: Any, axes: Sequence[Any], stage: Stage, shades: Mapping[str, 
     for text in [t for panel in axes for t in list(panel.texts) if t.get_text() in shades]:
         text.remove()
     _name(axis, [s if s.reason else Stretch(s.start_s, s.stop_s, "kept") for s in stage.windows], stage, 0.84)
-    axis.set(xlim=(stage.start_s, stage.stop_s), ylim=(0, 1), yticks=[])
-    axis.set_ylabel("windows", rotation=0, ha="right", va="center")
+    axis.set(xlim=(stage.start_s, stage.stop_s), ylim=(0, 1))
+    axis.set_yticks([0.5], ["windows"])
+    axis.tick_params(left=False)
     axis.grid(visible=False)
 
 
@@ -282,7 +287,7 @@ def _overview(axis: Any, stage: Stage) -> None:
         _strip(axis, np.append(edges, track.size).astype(np.float64), mean, (row + 0.1, row + 0.9))
     axis.axvspan(stage.start_s, stage.stop_s, facecolor="none", edgecolor=INK, linewidth=1.6, zorder=5, clip_on=False)
     axis.set(xlim=(0, longest), ylim=(len(names), 0), yticks=np.arange(len(names)) + 0.5)
-    axis.set_yticklabels(names)
+    axis.set_yticklabels([name if len(name) <= LABEL else f"{name[: LABEL - 1]}…" for name in names])
     axis.tick_params(left=False)
     axis.grid(visible=False)
     round_times(axis, 0, longest)

@@ -25,7 +25,7 @@ WORDS = (
     "split.negative_control=false",
 )
 TINY = [word for setting in WORDS for word in ("--set", setting)]
-VERBS = ["demo", "check", "prepare", "train", "run", "report", "audit", "predict", "data", "store"]
+VERBS = ["demo", "check", "prepare", "train", "run", "report", "audit", "predict", "look", "data", "store"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,6 +94,8 @@ def test_every_verb_tells_what_it_does(capsys: pytest.CaptureFixture[str], words
         (["predict", "x", "y", "--out", "z", "--person", "age_years=old"], "not a number"),
         (["predict", "x", "y", "--out", "z", "--person", "agee=3"], "fact about the person"),
         (["demo", "--subjects", "3"], "--subjects"),
+        (["look", "x.csv", "--start", "soon"], "--start"),
+        (["look", "x.csv", "--channel", "ppg"], "NAME=VALUE"),
     ],
 )
 def test_wrong_words_are_one_line_and_two(capsys: pytest.CaptureFixture[str], words: list[str], expected: str) -> None:
@@ -109,6 +111,7 @@ def test_wrong_words_are_one_line_and_two(capsys: pytest.CaptureFixture[str], wo
         (["report", "nowhere"], "nowhere"),
         (["audit", "nowhere"], "not a finished run folder"),
         (["store", "verify", "nowhere"], "nowhere"),
+        (["look", "nowhere.csv"], "nowhere.csv: no such file"),
     ],
 )
 def test_nothing_usable_is_one_line_and_three(
@@ -216,6 +219,28 @@ def test_predict_writes_a_row_a_window(capsys: pytest.CaptureFixture[str], run: 
     assert {"onset_s", "sbp", "dbp", "sqi"} <= rows[0].keys()
     answer = call(capsys, "predict", run, path, "--out", out, "--channel", "ppg=NOPE")
     assert "NOPE" in one_line(answer, 3) or "'ppg'" in one_line(answer, 3)
+
+
+def test_look_writes_a_picture_or_a_page_and_a_line_a_channel(
+    capsys: pytest.CaptureFixture[str], cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cohort / "s002" / "s002_1.hea"
+    monkeypatch.chdir(tmp_path)
+    code, told, err = call(capsys, "look", path, "--start", 5, "--length", 10)
+    assert (code, err) == (0, "")
+    lines = told.splitlines()
+    assert lines[0] == "s002_1: 5–15 s of 40 s"
+    assert [line.split(":")[0] for line in lines[1:]] == ["ppg", "ecg", "abp", "picture"]
+    assert all("beats (" in line and "Hz" in line for line in lines[1:4])
+    assert (tmp_path / "s002_1.png").read_bytes().startswith(b"\x89PNG")
+    words = ["--out", tmp_path / "a.html", "--recipe", "demo_bp", "--channel", "ppg=PLETH", "--channel", "ecg=II"]
+    code, told, err = call(capsys, "look", path, *words, "--overview")
+    assert (code, err) == (0, "")
+    assert "windows of recipe demo_bp: " in told
+    assert "<svg" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    monkeypatch.chdir(path.parent)
+    assert "--out" in one_line(call(capsys, "look", path.name), 2)
+    assert not list(path.parent.glob("*.png"))
 
 
 def test_the_demo_is_the_run_on_a_simulated_cohort(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +19,7 @@ from biosig_mtl.looking import View, view
 from biosig_mtl.looking_facts import Facts, describe, refused_stretches, shares
 from biosig_mtl.plots_recording import Panel, Stretch
 from biosig_mtl.recipe import load
+from biosig_mtl.signal import Bandpass
 from biosig_mtl.types import (
     F64,
     Beats,
@@ -65,7 +65,7 @@ def pulses(seconds: float, fs: float = 50.0, rate_hz: float = 1.2) -> F64:
     return out
 
 
-def inside(panel: Panel, values: Sequence[Any] | F64, start: float, stop: float) -> np.ndarray[Any, Any]:
+def inside(panel: Panel, values: Any, start: float, stop: float) -> np.ndarray[Any, Any]:
     """Return the values of the beats that a picture of this stretch shows."""
     assert panel.beats is not None
     peak_s = panel.origin_s + panel.beats.peak / panel.beats.fs
@@ -202,7 +202,7 @@ def test_channels_of_other_kinds_are_drawn_plainly_and_slow_ones_with_a_note(tmp
 @pytest.mark.parametrize("fs", [25.0, 64.0, 1000.0])
 def test_the_band_follows_the_rate(fs: float) -> None:
     plan = looking.default_plan({"ppg": ChannelInfo("ppg", "ppg", "", fs), "ecg": ChannelInfo("ecg", "ecg", "", fs)})
-    bands = [step for step in plan.steps if isinstance(step, looking.signal.Bandpass)]
+    bands = [step for step in plan.steps if isinstance(step, Bandpass)]
     assert [b.high_hz for b in bands] == [min(12, 0.4 * fs), min(40, 0.4 * fs)]
     # Steps of one kind stand together: they share their context.
     kinds = [type(step) for step in plan.steps]

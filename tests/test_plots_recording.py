@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 
 from biosig_mtl import plots_layout, plots_marks, plots_recording
 from biosig_mtl.plots_recording import Panel, Stage, Stretch, draw, thin
-from biosig_mtl.types import Beats, Channel, Quality
+from biosig_mtl.types import MARKS, Beats, Channel, Quality
 
 FS = 100.0
 
@@ -103,6 +104,19 @@ def test_points_are_named_where_there_is_room_and_nan_ones_left_out() -> None:
     assert "notch" in legend(narrow)
 
 
+def test_names_of_points_cover_neither_one_another_nor_a_point() -> None:
+    at = np.arange(4) * 100.0
+    points = {name: at + 20 + 2 * i for i, name in enumerate(["a", "b", "c", "d", "e", "f", "u", "v", "w"])}
+    figure: Any = draw(stage(Panel(channel(4), 0.0, "c", beats(4, points=points)), 0.0, 4.0))
+    texts = figure.axes[0].texts
+    assert len(texts) == 36
+    figure.canvas.draw()
+    # Of the letters alone: the line to a point may cross others.
+    boxes = np.array([Text.get_window_extent(t).extents for t in texts])
+    covered = (boxes[:, None, :2] < boxes[None, :, 2:]) & (boxes[:, None, 2:] > boxes[None, :, :2])
+    assert (covered.all(axis=2).sum(axis=1) == 1).all()
+
+
 def test_an_hour_is_drawn_with_few_points_and_only_the_odd_beats() -> None:
     mark = np.zeros(3600, np.int8)
     mark[::100] = 1
@@ -173,7 +187,7 @@ def test_times_of_long_recordings_are_counted_in_hours(seconds: float, words: st
 
 
 def test_every_mark_has_a_look_and_a_meaning() -> None:
-    assert set(plots_marks.PEAKS) == set(plots_marks.MEANINGS) == set(plots_marks.MARKS)
+    assert set(plots_marks.PEAKS) == set(plots_marks.MEANINGS) == set(MARKS)
 
 
 def test_no_global_state_is_touched() -> None:

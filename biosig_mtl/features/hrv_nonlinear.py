@@ -57,7 +57,8 @@ def sample_entropy(nn: F64, count: I64) -> F64:
 
 
 def alpha1(nn: F64, count: I64) -> F64:
-    """Return the short-term scaling exponent of the intervals of every window, shape (window,), NaN below `DFA_LEAST`.
+    """Return the short-term scaling exponent of the intervals of every window, shape (window,), NaN below `DFA_LEAST`
+    intervals and where they do not vary.
 
     Peng et al., Chaos 5 (1995) 82: fluctuation of the summed series about straight lines in boxes of 4 to 16 beats, slope of
     its logarithm over that of the box. Deviation: boxes overlap by half, which scatters less. Arguments as `sample_entropy`.
@@ -69,11 +70,15 @@ def alpha1(nn: F64, count: I64) -> F64:
     x, n = nn[rows], count[rows]
     known = np.isfinite(x)
     mean = np.cumsum(np.where(known, x, 0), axis=1)[:, -1] / n
-    profile = np.cumsum(np.where(known, x - mean[:, None], 0), axis=1)
+    away = np.where(known, x - mean[:, None], 0)
+    # What does not vary has no fluctuation to scale.
+    away[np.abs(away).max(axis=1) <= 1e-9 * np.abs(mean)] = np.nan
+    profile = np.cumsum(away, axis=1)
     log_f = np.stack([_fluctuation(profile, n, scale) for scale in SCALES])
     log_s = np.log(np.array(SCALES, float))
     centred = (log_s - log_s.mean())[:, None]
-    slope = np.cumsum(centred * log_f, axis=0)[-1] / (centred**2).sum()
+    with np.errstate(invalid="ignore"):
+        slope = np.cumsum(centred * log_f, axis=0)[-1] / (centred**2).sum()
     out[rows] = np.where(np.isfinite(slope), slope, np.nan)
     return out
 
@@ -90,5 +95,5 @@ def _fluctuation(profile: F64, count: I64, scale: int) -> F64:
     variance = ((centred - slope[..., None] * t) ** 2).mean(axis=2)
     # A running sum: padding at the end adds zeros and changes no bit.
     total = np.cumsum(np.where(inside, variance, 0), axis=1)[:, -1]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(0.5 * np.log(total / inside.sum(axis=1)))

@@ -127,11 +127,10 @@ def areas(inputs: Inputs) -> dict[str, F32 | F64]:
 
 def _areas(b: PulseBeats) -> dict[str, F32 | F64]:
     crest, fall = b.peak - b.onset, b.end - b.peak
-    up, down = _running(b.rise, crest / RISE), _running(b.fall, fall / FALL)
-    row = np.arange(b.window.size)
-    s1 = at(up, row, (b.points["u"] - b.onset) / crest * RISE)
-    before = at(down, row, (b.points["notch"] - b.peak) / fall * FALL)
-    rising, falling = up[:, -1], down[:, -1]
+    up, down = _trapezia(b.rise, crest / RISE), _trapezia(b.fall, fall / FALL)
+    s1 = _up_to(up, (b.points["u"] - b.onset) / crest * RISE)
+    before = _up_to(down, (b.points["notch"] - b.peak) / fall * FALL)
+    rising, falling = up.sum(axis=1), down.sum(axis=1)
     total = rising + falling
     return {
         "area_share": total / (b.end - b.onset),
@@ -145,12 +144,17 @@ def _areas(b: PulseBeats) -> dict[str, F32 | F64]:
     }
 
 
-def _running(y: F32, step: F64) -> F32:
-    """Return the running trapezoid area, zero first; shape as ``y``."""
-    area = np.zeros(y.shape, np.float32)
-    pairs = (y[:, 1:] + y[:, :-1]) * (0.5 * step[:, None]).astype(np.float32)
-    np.cumsum(pairs, axis=1, out=area[:, 1:])
-    return area
+def _trapezia(y: F32, step: F64) -> F32:
+    """Return the area between each two grid points, shape (beat, grid − 1)."""
+    pairs = y[:, 1:] + y[:, :-1]
+    pairs *= (0.5 * step[:, None]).astype(np.float32)
+    return np.asarray(pairs, dtype=np.float32)
+
+
+def _up_to(area: F32, place: F64) -> F32:
+    """Return the area up to a place in grid steps, shape (beat,), NaN where it is NaN; a step counts with the part before it."""
+    part = place.astype(np.float32)[:, None] - np.arange(area.shape[1], dtype=np.float32)
+    return np.asarray((area * np.clip(part, 0, 1)).sum(axis=1))
 
 
 def _heights(inputs: Inputs, b: PulseBeats) -> dict[str, F32 | F64]:

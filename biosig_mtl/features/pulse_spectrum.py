@@ -41,7 +41,10 @@ def _lines(pulse: F32, fs: float) -> dict[str, F32 | F64]:
     top = _top(lines, *(round(hz / step) for hz in RATE_HZ))
     alive = np.abs(centred).max(axis=1, initial=0) > 1e-6 * np.abs(pulse).max(axis=1, initial=0)
     running = np.concatenate([np.zeros((len(lines), 1)), np.cumsum(lines, axis=1)], axis=1)
-    total = np.where(alive, _up_to(running, BAND_HZ[1] / step) - _up_to(running, BAND_HZ[0] / step), np.nan)
+    total = _up_to(running, BAND_HZ[1] / step) - _up_to(running, BAND_HZ[0] / step)
+    # The Hann window leaves nothing of one or two samples.
+    alive &= total > 0
+    total = np.where(alive, total, np.nan)
     out: dict[str, F32 | F64] = {"peak_hz": np.where(alive, top * step, np.nan)}
     with np.errstate(divide="ignore", invalid="ignore"):
         for k in range(1, PEAKS + 1):

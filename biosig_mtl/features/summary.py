@@ -85,10 +85,10 @@ def by_window(values: NDArray[Real], window: I64, windows: int) -> Sorted:
     padded = pad(np.where(endless, values.dtype.type(np.nan), values) if endless.any() else values, window, windows)
     padded.sort(axis=-1)
     # Running counts, read at the borders of windows: several times faster than counting in the rows of slots.
-    running = np.zeros((values.shape[0], values.shape[1] + 1), np.int64)
+    running = np.zeros((values.shape[0], values.shape[1] + 1), np.int32)
     np.cumsum(known, axis=1, out=running[:, 1:])
     borders = running[:, np.searchsorted(window, np.arange(windows + 1))]
-    return Sorted(padded, borders[:, 1:] - borders[:, :-1])
+    return Sorted(padded, (borders[:, 1:] - borders[:, :-1]).astype(np.int64))
 
 
 def collect(beats: Mapping[str, F32 | F64], window: I64, windows: int) -> Sorted:

@@ -23,8 +23,8 @@ FOOT_S, PEAK_S = 0.25, 0.4
 SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S = 0.3, 0.5, 0.06
 BASELINE_S = 1.5
 AROUND_S = 1.5
-# A pulse is compared from here to here around its rise, on a grid of about 16 ms.
-PULSE_S, GRID_HZ = (0.3, 0.5), 62.5
+# A pulse is compared from here to here around its rise, on a grid of about 32 ms.
+PULSE_S, GRID_HZ = (0.3, 0.5), 31.25
 # Noise has a mean contrast of 0.3 to 0.6 and a likeness below 0.45; curves of 50 stays, damped ones too, above 0.9 and 0.7.
 ODDS_OF_LIKE, LEAST_CONTRAST, LEAST_ODDS = 6.0, 0.7, 3.3
 REACH_S = templates.REACH_S
@@ -59,7 +59,7 @@ def abp_beats(trace: Trace) -> Detection:
     second = confirmed(trace, level, peak, (SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S))
     at = at[real]
     height = total[at]
-    contrast = log_ratio(height, moving_mean(total, trace.samples(AROUND_S))[at])
+    contrast = log_ratio(height, trace.mean_around(total, at, AROUND_S))
     before, after = (trace.samples(s) for s in PULSE_S)
     step = max(int(trace.fs / GRID_HZ), 1)
     pulses = templates.unit(rows_around(x, at, before, after, step))

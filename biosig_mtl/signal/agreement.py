@@ -9,7 +9,7 @@ from biosig_mtl.signal.sliding import rows_around
 from biosig_mtl.signal.trace import Trace
 from biosig_mtl.types import F32, I8, I64, Bool
 
-POINTS = 48
+POINTS = 32
 # Two rounds, each over neighbours that need their own end.
 REACH_S = 2 * templates.REACH_S + 3.0
 # An ECG beat is compared from here to here around its R peak; a pulse from onset to onset, stretched to the same length.
@@ -58,7 +58,7 @@ def _electric(seen: Trace, peak: I64) -> F32:
 
 
 def _step(fs: float) -> int:
-    return max(int(fs / 125), 1)
+    return max(int(fs / 62.5), 1)
 
 
 def _pulses(seen: Trace, onset: I64, end: I64) -> F32:
@@ -68,8 +68,8 @@ def _pulses(seen: Trace, onset: I64, end: I64) -> F32:
     whole = at.astype(np.int32)
     part = at - whole
     where = whole + onset[:, None].astype(np.int32)
-    low = seen.values[where]
-    return low + part * (seen.values[np.minimum(where + 1, seen.values.size - 1)] - low)
+    low = seen.values.take(where, mode="clip")
+    return low + part * (seen.values.take(where + 1, mode="clip") - low)
 
 
 def _typical(kind: str, points: int, fs: float) -> F32:

@@ -134,12 +134,20 @@ def perfusion(table: BeatTable, raw: F32, mean: F64, fs: float) -> F64:
     return np.where(number > 0.5, sum_of / np.where(number > 0, number, 1), np.nan)
 
 
+def rise(table: BeatTable) -> F64:
+    """Return the mean share of a beat that its rise from foot to peak takes, shape (second,)."""
+    return table.mean((table.peak - table.onset) / np.maximum(table.end - table.onset, 1))
+
+
 def pressures(table: BeatTable, channel: Channel) -> dict[str, F64]:
     """Return what the pressures of the beats tell: ``pressure``, ``pulse_pressure``, ``upstroke`` and ``jump``.
 
     Sun JX, Reisner AT, Mark RG. A signal abnormality index for arterial blood pressure waveforms. Computers in Cardiology
-    2006;33:13. Deviation: the numbers stay numbers; one beat beyond a limit lowers a share and flags nothing.
+    2006;33:13. Deviation: the numbers stay numbers; one beat beyond a limit lowers a share and flags nothing. NaN where the
+    unit is not mmHg.
     """
+    if channel.unit.strip().lower() != "mmhg":
+        return dict.fromkeys(("pressure", "pulse_pressure", "upstroke", "jump"), np.full(table.low.size, np.nan))
     samples = np.nan_to_num(channel.samples.astype(np.float64))
     diastolic, systolic = samples[table.onset], samples[table.peak]
     pulse = systolic - diastolic

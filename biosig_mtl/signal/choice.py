@@ -75,10 +75,10 @@ def usual_interval(time: F64, odds: F64) -> F64:
     spot = np.searchsorted(middle, time)[:, None] + np.arange(-HALF, HALF + 1)
     inside = np.clip(spot, 0, middle.size - 1)
     near = (spot >= 0) & (spot < middle.size) & (np.abs(middle[inside] - time[:, None]) <= NEAR_S)
-    window = np.sort(np.where(near, interval[inside], np.inf), axis=1)
+    window = np.sort(np.where(near, interval[inside], np.inf).astype(np.float32), axis=1)
     known = near.sum(axis=1)
     median = window[np.arange(time.size), np.maximum(known - 1, 0) // 2]
-    return np.where(known >= 2, median, USUAL_S)
+    return np.where(known >= 2, median.astype(np.float64), USUAL_S)
 
 
 @dataclass(frozen=True)

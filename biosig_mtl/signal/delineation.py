@@ -21,7 +21,7 @@ NOISE_QRS, NOISIEST, NOISE_UNTIL_S, NOISE_BLOCK_S, NOISE_BLOCKS = 2.5, 0.35, 0.1
 # P and T: length and degree of the polynomial. A wave stands out of the line between the ends of its window by this share of
 # the complex and so many times the mean distance of the samples from the polynomial.
 WAVE_S, WAVE_DEGREE = 0.06, 2
-SMALLEST_T, SMALLEST_P, NOISE_T, NOISE_P = 0.03, 0.015, 3.0, 4.0
+SMALLEST_T, SMALLEST_P, NOISE_T, NOISE_P = 0.03, 0.015, 3.5, 4.0
 NOISE_T_S, NOISE_P_S = (0.14, 0.34), (-0.30, -0.10)
 # A T wave lies from behind the complex to this many times √RR (Bazett) behind R, and before the next P wave or, where the rate
 # is fast, this share of the interval.

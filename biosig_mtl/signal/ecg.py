@@ -51,7 +51,7 @@ def ecg_beats(trace: Trace) -> Detection:
     at = trace.crests(energy, APART_S)
     height = energy[at]
     above = log_ratio(height, trace.usual(at, height))
-    contrast = log_ratio(height, moving_mean(energy, trace.samples(AROUND_S))[at])
+    contrast = log_ratio(height, trace.mean_around(energy, at, AROUND_S))
     seen = sensible(trace, at, above)
     at, above, contrast = at[seen], above[seen], contrast[seen]
     level = x - moving_mean(x, trace.samples(BASELINE_S))

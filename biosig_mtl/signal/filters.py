@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from biosig_mtl.signal.runs import bridge, find, first_sample, hold, runs, seam_samples
-from biosig_mtl.types import F32, F64, Channel, ChannelInfo, RecipeError, Record
+from biosig_mtl.types import F32, F64, I64, Channel, ChannelInfo, RecipeError, Record
 
 # Taps on either side of the anti-alias filter, in samples of the slower of the two rates.
 HALF_TAPS = 10
@@ -33,6 +33,8 @@ STOP_DB = 20.0
 # gives, which a recursive filter started elsewhere does not.
 BLOCK_S = 32.0
 FORGOTTEN = 20.0
+# So many blocks are transformed at once.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -197,9 +199,7 @@ def _filter_run(x: F64, out: F32, first: int, design: _Design, period: float) ->
     stops = np.append(starts[1:], x.size)
     inside = (starts >= memory + 1) & (stops + memory + 1 <= x.size) & (stops - starts == block)
     if inside.any():
-        pieces = np.lib.stride_tricks.sliding_window_view(x, block + 2 * memory)[starts[inside] - memory]
-        filtered = _both_ways(pieces, design)[:, memory : memory + block]
-        out[starts[inside][0] : stops[inside][-1]] = filtered.ravel()
+        _filter_blocks(x, out, starts[inside], block, design)
     for start, stop in zip(starts[~inside].tolist(), stops[~inside].tolist(), strict=True):
         low, high = max(start - memory, 0), min(stop + memory, x.size)
         before = _beyond(x, design.fs, period) if low == 0 else x[:0]
@@ -207,6 +207,39 @@ def _filter_run(x: F64, out: F32, first: int, design: _Design, period: float) ->
         longer = np.concatenate((before, x[low:high], after))
         begin = before.size + start - low
         out[start:stop] = _both_ways(longer, design)[begin : begin + stop - start]
+
+
+def _filter_blocks(x: F64, out: F32, starts: I64, block: int, design: _Design) -> None:
+    """Fill whole blocks that have their context on both sides, by multiplication with the squared gain.
+
+    What the filter does forwards and backwards is |H|² in all, and its impulse response is over after ``memory`` samples: a
+    transform over block and context gives the same as the recursion to e^−20, in a third of the time.
+    """
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    memory = design.memory
+    width = block + 2 * memory
+    size = next_fast_len(width, real=True)
+    gain = _squared_gain(design, size)
+    pieces = np.lib.stride_tricks.sliding_window_view(x, width)
+    # Some blocks at a time stay in the cache. Transforms come in eights, the last ones filled up with repeats: a row alone takes
+    # another path through the library, whose last bit differs.
+    for begin in range(0, starts.size, AT_ONCE):
+        mine = starts[begin : begin + AT_ONCE]
+        rows = pieces[np.append(mine, np.repeat(mine[-1:], AT_ONCE - mine.size)) - memory]
+        level = rows[:, :1]
+        filtered = irfft(rfft(rows - level, size, axis=1) * gain, size, axis=1)[:, memory : memory + block] + level * gain[0]
+        out[mine[0] : mine[-1] + block] = filtered[: mine.size].ravel()
+
+
+@lru_cache(maxsize=64)
+def _squared_gain(design: _Design, size: int) -> F64:
+    turn = np.exp(-1j * 2 * np.pi * np.arange(size // 2 + 1) / size)
+    response = np.ones(turn.size, np.complex128)
+    for b0, b1, b2, a0, a1, a2 in design.sos:
+        response *= (b0 + b1 * turn + b2 * turn**2) / (a0 + a1 * turn + a2 * turn**2)
+    gain: F64 = np.abs(response) ** 2
+    return gain
 
 
 def _both_ways(x: F64, design: _Design) -> F64:

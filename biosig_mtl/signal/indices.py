@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.signal.runs import hold
+from biosig_mtl.signal.runs import first_sample, hold
 from biosig_mtl.signal.trace import RESOLUTION, plateaus
 from biosig_mtl.types import F32, F64, I64, Bool, Channel, Record
 
@@ -27,7 +27,7 @@ INDICES: Mapping[str, str] = {
     "rate": "share of those beats that last as long as 35–180 a minute do",
     "ratio": "greatest ratio of the lengths of two successive beats among them, 1 or more",
     "covered": "share of the ±2 s that complete beats fill",
-    "polarity": "1 where most of those beats point up, −1 where they are upside down",
+    "polarity": "1 where most of those beats point up, −1 where they are upside down (ABP: rise longer than half)",
     "snr": "power in the band of the signal (0.5–8 Hz; ECG 1–40 Hz) as a share of all above 0.5 Hz, over 4 s as recorded",
     "mains": "power within 1 Hz of 50 and 60 Hz as a share of all above 0.5 Hz; NaN where the sampling rate holds neither",
     "entropy": "spectral entropy within the band of the signal, 0 for a single tone to 1 for white noise",
@@ -36,12 +36,12 @@ INDICES: Mapping[str, str] = {
     "skewness": "third standardised moment over 5 s",
     "kurtosis": "fourth standardised moment over 5 s, less 3",
     "crossings": "how often a second the channel crosses its mean of that second, over 5 s",
-    "perfusion": "height of the pulses in per cent of the mean of the channel as recorded; NaN where that is no offset of light (PPG)",
+    "perfusion": "height of the pulses in per cent of the mean as recorded; NaN where that is no offset of light (PPG)",
     "pressure": "share of those beats with pressures and pulse pressure that an artery can have (ABP)",
     "pulse_pressure": "mean pulse pressure of those beats in mmHg (ABP)",
     "upstroke": "mean steepness from foot to systole in mmHg/s: low in a damped line (ABP)",
     "jump": "greatest change of systolic or diastolic pressure from one of those beats to the next, in mmHg (ABP)",
-    "flushed": "1 where a pressure without a pulse stands as only a flushed line or one open to the air has it, else 0 (ABP)",
+    "flushed": "1 where a pressure rests as it does in a flushed line or in one open to the air, else 0 (ABP)",
     "motion": "standard deviation of the acceleration's magnitude in g over 2 s, where the record has an accelerometer",
 }
 """Every index and what it is. A track holds NaN where it cannot be told; not every kind of channel has every index."""
@@ -82,7 +82,8 @@ class Seconds:
     @property
     def lengths(self) -> I64:
         """Samples of every second, shape (second,)."""
-        return np.diff(np.minimum(np.append(self.first, self.size), self.size))
+        lengths: I64 = np.diff(np.minimum(np.append(self.first, self.size), self.size))
+        return lengths
 
 
 def seconds_of(record: Record, channel: Channel, count: int) -> Seconds:
@@ -91,15 +92,15 @@ def seconds_of(record: Record, channel: Channel, count: int) -> Seconds:
     return Seconds(first.astype(np.int64), channel.samples.size, channel.fs)
 
 
-def resting(raw: Channel, seconds: Seconds) -> tuple[dict[str, F64], F32]:
+def resting(record: Record, raw: Channel, seconds: Seconds) -> tuple[dict[str, F64], F32]:
     """Return ``missing``, ``flat`` and ``clipped`` of a channel as recorded, and its samples with gaps filled."""
     known = np.isfinite(raw.samples)
-    whole = hold(raw.samples.astype(np.float64), known)
-    rest = plateaus(whole, known, raw.fs)
+    whole = hold(raw.samples, known)
+    rest = plateaus(whole, known, raw.fs, first_sample(record, raw.fs))
     flat = rest.flat(FLAT_S.get(raw.kind, FLAT_DEFAULT_S))
     clipped = rest.clipped(CLIPPED_S.get(raw.kind, CLIPPED_DEFAULT_S))
     shares = {"missing": seconds.shares(~known), "flat": seconds.shares(flat), "clipped": seconds.shares(clipped)}
-    return shares, whole.astype(np.float32)
+    return shares, whole
 
 
 def means(samples: F32, seconds: Seconds) -> F64:
@@ -113,7 +114,7 @@ def means(samples: F32, seconds: Seconds) -> F64:
 
 
 def flushed(samples: F32, seconds: Seconds) -> F64:
-    """Return 1 for seconds of a pressure in mmHg that has no pulse and a mean below 20 or above 150, else 0, shape (second,)."""
+    """Return 1 for seconds of a pressure in mmHg that has no pulse and lies below 20 or above 150, else 0, shape (second,)."""
     if not (seconds.size and seconds.first.size):
         return np.zeros(seconds.first.size)
     at = np.minimum(seconds.first, seconds.size - 1)

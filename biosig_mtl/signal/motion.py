@@ -9,7 +9,15 @@ from biosig_mtl.types import F64, Channel, Record
 
 KIND = "acc"
 # One of each unit in g. The Empatica E4 counts in 1/64 g.
-UNITS_G = {"g": 1.0, "mg": 1e-3, "m/s2": 1 / 9.80665, "m/s^2": 1 / 9.80665, "m/s²": 1 / 9.80665, "1/64 g": 1 / 64, "1/64g": 1 / 64}
+UNITS_G = {
+    "g": 1.0,
+    "mg": 1e-3,
+    "m/s2": 1 / 9.80665,
+    "m/s^2": 1 / 9.80665,
+    "m/s²": 1 / 9.80665,
+    "1/64 g": 1 / 64,
+    "1/64g": 1 / 64,
+}
 # Half-seconds on either side of the middle of a second: two seconds in all.
 HALVES = 4
 
@@ -57,5 +65,3 @@ def _around(halves: F64, count: int) -> F64:
     """Return the sum over two seconds around every second."""
     padded = np.pad(halves, (1, 1))
     return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, HALVES)[::2][:count].sum(axis=1))
-
-

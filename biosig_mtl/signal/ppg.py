@@ -15,12 +15,12 @@ RISE_S = 0.15
 TOP_S = 0.064
 APART_S = 0.09
 AROUND_S = 1.5
-PEAK_S, FOOT_S, TILT = 0.32, 0.3, np.float32(0.15)
-# A pulse is compared from here to here around its rise, on a grid of about 16 ms.
-PULSE_S, GRID_HZ = (0.3, 0.5), 62.5
+PEAK_S, FOOT_S, TILT = 0.32, 0.3, 0.15
+# A pulse is compared from here to here around its rise, on a grid of about 32 ms.
+PULSE_S, GRID_HZ = (0.3, 0.5), 31.25
 # Elgendi 2013, section 3: windows of a systolic peak and of a beat, and the offset, here a share of the local mean.
 BLOCK_S, BEAT_S, OFFSET, OFFSET_S, DRIFT_S = 0.111, 0.667, 0.02, 12.0, 1.5
-SECOND_NEAR_S = 0.06
+SECOND_NEAR_S, SECOND_HZ = 0.06, 60.0
 # Which way up the wave is: third moment of its slope over so many stretches of so many seconds.
 TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 4, -0.5
 # Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube, height of the rise.
@@ -50,7 +50,7 @@ def ppg_beats(trace: Trace) -> Detection:
     at = trace.crests(total, APART_S)
     height = total[at]
     above = log_ratio(height, trace.usual(at, height))
-    contrast = log_ratio(height, moving_mean(total, trace.samples(AROUND_S))[at])
+    contrast = log_ratio(height, trace.mean_around(total, at, AROUND_S))
     seen = sensible(trace, at, above)
     at, above, contrast = at[seen], above[seen], contrast[seen]
     foot, peak, rise = _ends(trace, x, at)
@@ -104,30 +104,43 @@ def _ends(trace: Trace, x: F32, at: I64) -> tuple[I64, I64, F32]:
         return at, at, np.empty(0, np.float32)
     before, after = trace.samples(FOOT_S), trace.samples(PEAK_S)
     rows = rows_around(x, at, before, after)
-    lies = np.arange(-before, after) + at[:, None]
-    previous = np.concatenate(([-1], at[:-1]))
-    # Neither end may lie in another run, the foot not before the rise before it, the peak not behind the next one.
-    low, high = np.maximum(trace.run_start(at), previous + 1)[:, None], trace.run_stop(at)[:, None]
-    out = (lies < low) | (lies >= high)
-    falling = np.where(out, -np.inf, rows)
-    peak_at = before + falling[:, before:].argmax(axis=1)
+    rising, falling = rows[:, : before + 1], rows[:, before:]
     # A flat diastole is as low far from the rise as near it, but for noise: the nearer point wins.
-    reach = (rows[:, before:].max(axis=1) - rows[:, : before + 1].min(axis=1))[:, None]
-    nearness = TILT * reach * np.linspace(1, 0, before + 1, dtype=np.float32)
-    foot_at = (np.where(out, np.inf, rows)[:, : before + 1] + nearness).argmin(axis=1)
+    far = np.linspace(TILT, 0, before + 1, dtype=np.float32)
+    height = falling.max(axis=1) - rising.min(axis=1)
+    tilted = rising + height[:, None] * far
+    # Neither lies beyond the edge of a run, and the foot not before the rise before it.
+    start, stop = np.maximum(trace.run_start(at), np.append(-1, at[:-1]) + 1), trace.run_stop(at)
+    edge = np.flatnonzero((at - before < start) | (at + after > stop))
+    if edge.size:
+        tilted[edge[:, None], np.arange(before + 1)] += np.where(
+            np.arange(-before, 1) < (start - at)[edge, None], np.float32(np.inf), np.float32(0)
+        )
+        falling = falling.copy()
+        falling[edge] = np.where(np.arange(after) < (stop - at)[edge, None], falling[edge], np.float32(-np.inf))
+    low, high = tilted.argmin(axis=1), falling.argmax(axis=1)
     row = np.arange(at.size)
-    rise = rows[row, peak_at] - rows[row, foot_at]
-    return at - before + foot_at, at - before + peak_at, rise
+    rise = falling[row, high] - rising[row, low]
+    return at - before + low, at + high, rise
 
 
 def _elgendi(trace: Trace, x: F32, peak: I64) -> Bool:
     """Return which peaks stand in a block of Elgendi's."""
     if not peak.size:
         return np.zeros(0, bool)
-    clipped = np.maximum(moving_mean(x, trace.samples(0.04)) - moving_mean(x, trace.samples(DRIFT_S)), 0) ** 2
-    if not trace.whole:
-        clipped[~trace.finite] = 0
-    narrow, wide = moving_mean(clipped, trace.samples(BLOCK_S)), moving_mean(clipped, trace.samples(BEAT_S))
-    block = narrow - wide - np.float32(OFFSET) * moving_mean(clipped, trace.samples(OFFSET_S))
-    near: Bool = moving_max(block, trace.samples(SECOND_NEAR_S))[peak] > 0
+    # Its windows are long: some 60 samples a second are enough, on a grid of the recording.
+    step = max(int(trace.fs / SECOND_HZ), 1)
+    lead = -trace.first % step
+    coarse = x[lead::step]
+    if not coarse.size:
+        return np.zeros(peak.size, bool)
+
+    def wide(seconds: float) -> int:
+        return max(round(seconds * trace.fs / step), 1)
+
+    clipped = np.maximum(coarse - moving_mean(coarse, wide(DRIFT_S)), 0) ** 2
+    clipped[~trace.finite[lead::step]] = 0
+    block = moving_mean(clipped, wide(BLOCK_S)) - moving_mean(clipped, wide(BEAT_S))
+    block -= np.float32(OFFSET) * moving_mean(clipped, wide(OFFSET_S))
+    near: Bool = moving_max(block, wide(SECOND_NEAR_S))[np.minimum(peak // step, block.size - 1)] > 0
     return near

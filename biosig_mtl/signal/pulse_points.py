@@ -88,9 +88,8 @@ def ppg_points(seen: Curve, beats: Spans) -> dict[str, F64]:
     w = np.where(known, first_of(shoulders.tops, e + 1, late), -1)
     f = np.where(known, first_of(waves.bottoms, np.where(w >= 0, w, e) + 1, beats.end), -1)
     return {
-        "foot": _foot(seen, (x, slope), beats, np.where(rise, u, -1)),
+        **_foot(seen, (x, slope), beats, np.where(rise, u, -1)),
         "a": np.maximum(vertex(bend, a), beats.onset),
-        "u": vertex(slope, np.where(rise, u, -1)),
         "b": vertex(bend, np.where(rise, b, -1)),
         "p1": vertex(jerk, p1),
         "p2": np.where(p2 == beats.peak, vertex(x, p2), vertex(jerk, p2)),
@@ -112,7 +111,7 @@ def abp_points(seen: Curve, beats: Spans) -> dict[str, F64]:
     u = np.where(rise, u, -1)
     first = beats.peak + seen.samples(ABP_NOTCH_FROM_S)
     shut = _closure(seen, (x, bend), (turns(x), turns(bend)), beats, first)
-    return {"foot": _foot(seen, (x, slope), beats, u), "u": vertex(slope, u), "notch": _notch((x, bend), shut)}
+    return {**_foot(seen, (x, slope), beats, u), "notch": _notch((x, bend), shut)}
 
 
 def _rise(seen: Curve, slope: F64, beats: Spans) -> tuple[Bool, I64]:
@@ -121,13 +120,13 @@ def _rise(seen: Curve, slope: F64, beats: Spans) -> tuple[Bool, I64]:
     return slope[u] > 0, u
 
 
-def _foot(seen: Curve, curves: tuple[F64, F64], beats: Spans, u: I64) -> F64:
-    """Return where the tangent to the steepest rise meets the level of the onset, between the onset and there."""
+def _foot(seen: Curve, curves: tuple[F64, F64], beats: Spans, u: I64) -> dict[str, F64]:
+    """Return the steepest rise and where the tangent to it meets the level of the onset, between the onset and there."""
     x, slope = curves
     steepest = np.where(u >= 0, slope[u], np.nan)
     back = np.clip((x[u] - x[beats.onset]) / steepest * seen.fs, 0, u - beats.onset)
-    foot: F64 = u - exact(back)
-    return foot
+    fine = np.maximum(vertex(slope, u), beats.onset)
+    return {"foot": np.minimum(u - exact(back), fine), "u": fine}
 
 
 def _closure(seen: Curve, curves: tuple[F64, F64], turning: tuple[Turns, Turns], beats: Spans, first: I64) -> Closure:
@@ -157,7 +156,8 @@ def _valleys(x: F64, hills: Turns) -> tuple[I64, I64, F64]:
     valleys, tops = hills.bottoms, hills.tops
     if tops.size and valleys.size and tops[0] < valleys[0]:
         tops = tops[1:]
-    valleys = valleys[: tops.size]
+    count = min(valleys.size, tops.size)
+    valleys, tops = valleys[:count], tops[:count]
     return valleys, tops, x[tops] - x[valleys]
 
 

@@ -31,7 +31,7 @@ def spectral(samples: F32, seconds: Seconds, kind: str) -> dict[str, F64]:
     """
     size = round(SPECTRUM_S * seconds.fs)
     count = seconds.first.size
-    frequency = np.fft.rfftfreq(size, 1 / seconds.fs)
+    frequency = np.asarray(np.fft.rfftfreq(size, 1 / seconds.fs), np.float64)
     bands = _bands(frequency, kind)
     names = (*bands, "entropy")
     power = np.full((len(names), count), np.nan)
@@ -66,7 +66,7 @@ def _bands(frequency: F64, kind: str) -> dict[str, tuple[int, int]]:
 
 
 def _rows(samples: F32, seconds: Seconds, size: int) -> Callable[[int], F32]:
-    """Return what gives the four seconds around each of `BLOCK` seconds, shape (BLOCK, size); beyond the ends it is reflected."""
+    """Return what gives the four seconds around each of `BLOCK` seconds, shape (BLOCK, size); the ends are reflected."""
     lead = round((SPECTRUM_S - 1) / 2 * seconds.fs)
     tail = max(int(seconds.first[-1]) + size - lead - samples.size, 0)
     longer = np.pad(samples, (lead, tail), mode="reflect" if max(lead, tail) < samples.size else "edge")
@@ -83,8 +83,8 @@ def _squares(rows: F32, window: F32) -> F32:
     """Return the squares of real and imaginary parts by turns, shape (row, 2 frequency)."""
     from scipy.fft import rfft
 
-    # A Hann window keeps a constant out of all but the first two frequencies, whose power nobody asks for; it goes, whatever it is
-    # about, so that an offset does not cost the others their digits.
+    # A Hann window keeps a constant out of all but the first two frequencies, whose power nobody asks for. An offset goes
+    # nevertheless, about whatever value, so that it does not cost the others their digits.
     rows -= rows[:, :1]
     rows *= window
     parts: F32 = rfft(rows, axis=1).view(np.float32)

@@ -1,11 +1,11 @@
 """One figure of quality in [0, 1] from the indices, read as the probability that the beats there are right; and why it is low.
 
-A second counts as right where every true beat within half a second of it was found and nothing else was. A logistic curve of a few
-terms, each of which can only raise the figure, says how probable that is: how far beats agree with their neighbours and two
-detectors with each other, whether the rhythm is possible, and how much of the power lies where it should. Its coefficients were
-fitted on simulated recordings, whose beats are known, at three levels of noise and on plain noise
-(``python -m tests.benchmarks.fit_sqi``): no label of any data set was used. Rules come on top of it, as factors: what they find no
-detector can mend.
+A second counts as right where every true beat within half a second of it was found and nothing else was. A logistic curve of a
+few terms, each of which can only raise the figure, says how probable that is: how far beats agree with their neighbours and two
+detectors with each other, whether the rhythm is possible, and whether beats fill the time. Its coefficients were fitted on
+simulated recordings, whose beats are known, at three levels of noise and on plain noise
+(``python -m tests.benchmarks.fit_sqi``): no label of any data set was used. Rules come on top of it, as factors: what they find
+no detector can mend.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ TERMS: Mapping[str, tuple[float, float]] = MappingProxyType(
 )
 # What must hold at once: the term "joint" is their product.
 JOINT = ("template", "covered", "doubtful")
-# Power outside the band, rather than the beats themselves, is to blame where so little lies inside. It lowers no figure by itself.
+# Where less power than this lies in the band, noise is to blame rather than the beats; it lowers no figure by itself.
 NOISY, BLAME = 0.5, 5.0
 REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -113,7 +113,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
 def sqi(indices: Mapping[str, NDArray[np.floating]]) -> F64:
     """Return the quality of every second: the logistic curve of the terms times every rule, 0 where there are no beats.
 
-    Where no beats were looked for, half of it rests on the rules alone and half on the ``snr``.
+    Where no beats were looked for, the figure is what the rules leave, at most halved by a poor ``snr``.
     """
     left = np.prod([np.exp(-cost) for cost in _ruled(indices).values()], axis=0)
     if "template" not in indices:

@@ -16,9 +16,14 @@ ENOUGH = 2.0
 
 def unit(rows: NDArray[np.floating]) -> F32:
     """Return rows with mean zero and length one (a constant row becomes zeros)."""
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    length = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
-    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
+    rows = rows - (np.einsum("ij->i", rows) / rows.dtype.type(rows.shape[1]))[:, None]
+    length = np.sqrt(dots(rows, rows))
+    return np.asarray(rows / np.where(length > 0, length, 1)[:, None], np.float32)
+
+
+def dots(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the scalar product of every row with its partner (not by a matrix product, whose last bit depends on the place)."""
+    return np.asarray(np.einsum("ij,ij->i", one, other))
 
 
 def likeness(rows: F32, weight: F32, block: I64, typical: F32) -> F32:
@@ -52,8 +57,8 @@ def likeness(rows: F32, weight: F32, block: I64, typical: F32) -> F32:
     short = np.maximum(ENOUGH - (others[:, -1] - weight), 0)
     if short.any():
         mean += short[:, None] * typical
-    length = np.sqrt((mean * mean).sum(axis=1))
-    return np.asarray((rows * mean).sum(axis=1) / np.where(length > 0, length, 1), np.float32)
+    length = np.sqrt(dots(mean, mean))
+    return np.asarray(dots(rows, mean) / np.where(length > 0, length, 1), np.float32)
 
 
 

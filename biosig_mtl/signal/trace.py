@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.signal.runs import first_sample, hold, long_runs, runs, seam_samples
-from biosig_mtl.signal.sliding import Float, moving_max
+from biosig_mtl.signal.sliding import Float, held, moving_max, moving_mean
 from biosig_mtl.types import F32, F64, I64, Bool, Channel, Record
 
 # Steps smaller than this share of the greatest value near by are below what a float32 can tell.
@@ -23,7 +23,7 @@ FLAT_DEFAULT_S = 0.4
 RAIL_S = {"abp": 0.12}
 # Local levels: maxima of a second and its neighbours, and their median over so many seconds on either side.
 USUAL_S = 6
-REACH_S = NEAR_S + USUAL_S + 3.0
+REACH_S = NEAR_S + USUAL_S + 4.0
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,20 @@ class Trace:
         median = window[np.arange(over.size), np.maximum(known - 1, 0) // 2]
         return np.asarray(median[second - own[0]], np.float32)
 
+    def mean_around(self, x: F32, at: I64, seconds: float) -> F32:
+        """Return the mean over so many seconds around each position, to the nearest sixteenth of that span.
+
+        Means of sixteenths on a grid of the recording come first, so that a wide mean costs one pass.
+        """
+        part = max(self.samples(seconds) // 16, 1)
+        lead = self.first % part
+        size = -(-(lead + x.size) // part)
+        padded = np.empty(size * part, np.float32)
+        padded[:lead], padded[lead : lead + x.size], padded[lead + x.size :] = x[:1], x, x[-1:]
+        parts = np.add.reduce(padded.reshape(size, part), axis=1)
+        mean = moving_mean(parts, 17) / np.float32(part)
+        return np.asarray(mean[(lead + at) // part], np.float32)
+
     def crests(self, x: F32, half_s: float) -> I64:
         """Return where ``x`` is positive and the greatest within ±``half_s``; of equals the first."""
         if x.size < 3:
@@ -119,13 +133,14 @@ def trace(record: Record, channel: Channel) -> Trace:
     if (source.kind, source.fs, source.samples.size) != (channel.kind, channel.fs, channel.samples.size):
         source = channel
     known = np.isfinite(source.samples)
-    rest = plateaus(hold(source.samples, known), known, channel.fs)
+    first = first_sample(record, channel.fs)
+    rest = plateaus(hold(source.samples, known), known, channel.fs, first)
     dead = rest.flat(FLAT_S.get(channel.kind, FLAT_DEFAULT_S))
     if channel.kind in RAIL_S:
         dead |= rest.clipped(RAIL_S[channel.kind])
     values = hold(channel.samples, finite)
     starts, stops = runs(finite, seams)
-    return Trace(values, channel.fs, first_sample(record, channel.fs), starts, stops, dead, finite, channel.unit)
+    return Trace(values, channel.fs, first, starts, stops, dead, finite, channel.unit)
 
 
 @dataclass(frozen=True)
@@ -153,18 +168,27 @@ class Plateaus:
         return out
 
 
-def plateaus(raw: NDArray[Float], known: Bool, fs: float) -> Plateaus:
-    """Return where a signal rests, to the resolution of a float32."""
+def plateaus(raw: NDArray[Float], known: Bool, fs: float, first: int = 0) -> Plateaus:
+    """Return where a signal rests, to the resolution of a float32; ``first`` is the number of the first sample.
+
+    The extremes near by are those within ten blocks of half a second, on a grid of the recording.
+    """
     if raw.size < 2:
         return Plateaus(known[1:] & False, known & False, fs)
-    near = round(NEAR_S * fs)
-    high, low = moving_max(raw, near), -moving_max(-raw, near)
+    block = max(round(NEAR_S / 10 * fs), 1)
+    lead = first % block
+    inside = slice(lead, lead + raw.size)
+    padded = held(raw, lead, -(lead + raw.size) % block + 1)
+    blocks = padded[:-1].reshape(-1, block)
+    high, low = moving_max(blocks.max(axis=1), 10)[:, None], -moving_max(-blocks.min(axis=1), 10)[:, None]
     tiny = np.maximum(high, -low) * raw.dtype.type(RESOLUTION)
-    same = np.abs(np.diff(raw)) <= tiny[1:]
+    rests = (np.abs(np.subtract(padded[1:], padded[:-1])).reshape(-1, block) <= tiny).ravel()
+    same = rests[lead : lead + raw.size - 1]
     if not known.all():
-        same &= known[1:] & known[:-1]
-    rail = (raw >= high - tiny) | (raw <= low + tiny) if same.any() else np.zeros(raw.size, bool)
-    return Plateaus(same, rail, fs)
+        same = same & known[1:] & known[:-1]
+    if not same.any():
+        return Plateaus(same, np.zeros(raw.size, bool), fs)
+    return Plateaus(same, ((blocks >= high - tiny) | (blocks <= low + tiny)).ravel()[inside], fs)
 
 
 def _shifted(x: F32, by: int) -> F32:

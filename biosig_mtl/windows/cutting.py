@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.types import F64, Bool, DataError, Record, Rejected, Task, WindowBeats, Windows, missing_channel
-from biosig_mtl.windows.grid import Grid, Limits, Verdicts, beats_in, crosses_seam, faults, keep_beats, sqi_of, take_rows
+from biosig_mtl.windows.grid import Grid, Limits, Verdicts, beats_in, crosses_seam, faults, keep_beats, means_of, take_rows
 from biosig_mtl.windows.identity import fingerprints
 from biosig_mtl.windows.labels import ReferenceRules, reference_targets
+from biosig_mtl.windows.quality import Bounds, Means, check_bounds
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Windowing:
     ``channels`` are carried and must be good; ``optional`` ones are carried where they are good and are zero elsewhere.
     ``label`` says where targets come from: beats of the channel ``reference``, or the ``record`` labels of the data set
     (``require_label: false`` keeps windows without any, for prediction).
-    Shares (``max_flat``, ``max_clipped``) are of the window's length; ``min_sqi`` holds for every required channel.
+    Shares (``max_flat``, ``max_clipped``) are of the window's length; ``min_sqi`` holds for every required channel. ``limits``
+    gives the least and the greatest mean that any index of quality may have in a window (None: no limit), ``max_motion`` the
+    greatest ``motion`` in g; an index that a channel does not have, or that is not known there, refuses nothing.
     ``min_beats`` counts complete beats of the channel ``beats``. Records shorter than ``min_record_s`` are refused whole.
     """
 
@@ -48,6 +51,8 @@ class Windowing:
     min_sqi: float = 0.0
     max_flat: float = 0.2
     max_clipped: float = 0.2
+    max_motion: float | None = None
+    limits: Bounds = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -57,6 +62,9 @@ class Windowing:
             raise ValueError("need at least one channel")
         if not 0 <= self.min_sqi <= 1:
             raise ValueError(f"need 0 <= min_sqi <= 1, got {self.min_sqi}")
+        if self.max_motion is not None and not self.max_motion > 0:
+            raise ValueError(f"need max_motion > 0, got {self.max_motion}")
+        check_bounds(self.limits)
 
     @property
     def stride(self) -> float:
@@ -64,9 +72,10 @@ class Windowing:
         return self.length_s if self.stride_s is None else self.stride_s
 
     @property
-    def limits(self) -> Limits:
+    def allowed(self) -> Limits:
         """What a carried channel may be like."""
-        return Limits(self.max_flat, self.max_clipped, self.min_sqi)
+        motion: Bounds = {} if self.max_motion is None else {"motion": (None, self.max_motion)}
+        return Limits(self.max_flat, self.max_clipped, self.min_sqi, {**self.limits, **motion})
 
 
 def cut(record: Record, windowing: Windowing, task: Task, span: tuple[float, float] | None = None) -> Windows:
@@ -100,7 +109,8 @@ def cut(record: Record, windowing: Windowing, task: Task, span: tuple[float, flo
     grid = _grid(record, windowing, fs, span)
     verdicts = Verdicts(grid.first.size)
     verdicts.refuse(crosses_seam(record, grid), "crosses a seam or gap between blocks")
-    usable = {name: _judge(record, name, grid, windowing, verdicts) for name in (*windowing.channels, *windowing.optional)}
+    means = means_of(record, grid)
+    usable = {name: _judge(means, name, grid, windowing, verdicts) for name in (*windowing.channels, *windowing.optional)}
     beats = {name: beats_in(found, grid) for name, found in record.beats.items()}
     if windowing.beats is not None:
         _refuse_few_beats(beats, windowing, grid, verdicts)
@@ -112,6 +122,7 @@ def cut(record: Record, windowing: Windowing, task: Task, span: tuple[float, flo
         if name in record.channels:
             signal[:, j] = np.where(usable[name][keep, None], grid.cut(record.channels[name].samples)[keep], 0)
     kept = take_rows(grid, keep)
+    facts |= means.facts()
     facts = {key: value[keep] for key, value in facts.items()} | _identity(record, windowing, kept)
     return Windows(
         record=record.name,
@@ -122,7 +133,7 @@ def cut(record: Record, windowing: Windowing, task: Task, span: tuple[float, flo
         signal=signal,
         channels=names,
         kinds=tuple(record.channels[n].kind if n in record.channels else "absent" for n in names),
-        sqi=np.stack([sqi_of(record, n, kept) * usable[n][keep] for n in names], axis=1).astype(np.float32),
+        sqi=np.stack([np.where(usable[n], means.sqi(n), 0)[keep] for n in names], axis=1).astype(np.float32),
         targets=targets[keep].astype(np.float32),
         target_names=task.target_names,
         beats={name: keep_beats(found, keep, grid.first.size, usable.get(name)) for name, found in beats.items()},
@@ -161,12 +172,12 @@ def _grid(record: Record, windowing: Windowing, fs: float, span: tuple[float, fl
     return Grid(first[inside], length, fs, onset_s[inside].astype(np.float64))
 
 
-def _judge(record: Record, name: str, grid: Grid, windowing: Windowing, verdicts: Verdicts) -> Bool:
+def _judge(means: Means, name: str, grid: Grid, windowing: Windowing, verdicts: Verdicts) -> Bool:
     """Return where a channel is usable; windows in which a required channel is not are refused."""
-    if name not in record.channels:
+    if name not in means.record.channels:
         return np.zeros(grid.first.size, bool)
     usable = np.ones(grid.first.size, bool)
-    for bad, reason in faults(record, name, grid, windowing.limits):
+    for bad, reason in faults(means.record, name, grid, windowing.allowed, means):
         usable &= ~bad
         if name in windowing.channels:
             verdicts.refuse(bad, reason)

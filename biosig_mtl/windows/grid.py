@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from biosig_mtl.types import F32, F64, I64, Beats, Bool, Quality, Record, WindowBeats
+from biosig_mtl.types import F64, I64, Beats, Bool, Record, WindowBeats
+from biosig_mtl.windows.quality import Bounds, Means, beyond
 
 
 class Verdicts:
@@ -32,11 +33,12 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a channel may be like in a window that is kept: shares of its length, and the least quality."""
+    """What a channel may be like in a window that is kept: shares of its length, the least quality, and bounds of indices."""
 
     max_flat: float = 0.2
     max_clipped: float = 0.2
     min_sqi: float = 0.0
+    bounds: Bounds = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,62 +76,32 @@ def crosses_seam(record: Record, grid: Grid) -> Bool:
     return crosses
 
 
-def faults(record: Record, name: str, grid: Grid, limits: Limits) -> list[tuple[Bool, str]]:
-    """Return what is wrong with a channel in each window: pairs of a mask (window,) and its reason, gravest first."""
+def faults(record: Record, name: str, grid: Grid, limits: Limits, means: Means | None = None) -> list[tuple[Bool, str]]:
+    """Return what is wrong with a channel in each window: pairs of a mask (window,) and its reason, gravest first.
+
+    ``means`` are those of this grid, if they are there already.
+    """
     channel = record.channels[name]
     known = np.isfinite(channel.samples)
     if not known.any():
         return [(np.ones(grid.first.size, bool), f"missing channel: {name} holds no samples")]
     complete = np.asarray(grid.cut(known).all(axis=1), bool)
-    track = _track(record, name)
-    if track is None:
+    found = (means or means_of(record, grid)).of(name)
+    if found is None:
         return [(~complete, f"missing samples (NaN) in {name}")]
-    share = {key: track_mean(track.indices[key], track, record, grid) for key in ("missing", "flat", "clipped")}
     return [
-        (share["missing"] > 1e-6, f"missing samples (NaN) in {name}"),
-        (share["flat"] > limits.max_flat, f"flat {name}"),
-        (share["clipped"] > limits.max_clipped, f"saturated or clipped {name}"),
+        (found["missing"] > 1e-6, f"missing samples (NaN) in {name}"),
+        (found["flat"] > limits.max_flat, f"flat {name}"),
+        (found["clipped"] > limits.max_clipped, f"saturated or clipped {name}"),
         (~complete, f"missing samples (NaN) in {name}"),
-        (track_mean(track.sqi, track, record, grid) < limits.min_sqi, f"low signal quality in {name}"),
+        *beyond(found, limits.bounds, name),
+        (~(found["sqi"] >= limits.min_sqi), f"low signal quality in {name}"),
     ]
 
 
-def _track(record: Record, name: str) -> Quality | None:
-    """Return the quality track of a channel, or of another copy of the same signal (raw and filtered copies share one)."""
-    if name in record.quality:
-        return record.quality[name]
-    root = _root(record, name)
-    same = [q for key, q in record.quality.items() if key in record.channels and _root(record, key) == root]
-    return same[0] if same else None
-
-
-def _root(record: Record, name: str) -> str:
-    """Return the channel that a filtered copy was made from (two electrodes are of one kind, and still two signals)."""
-    seen = {name}
-    while True:
-        channel = record.channels[name]
-        source = record.channels.get(channel.source_name)
-        if source is None or source.kind != channel.kind or source.name in seen:
-            return name
-        name = source.name
-        seen.add(name)
-
-
-def track_mean(values: F32, track: Quality, record: Record, grid: Grid) -> F64:
-    """Return the mean of a track over each window, shape (window,). A partly covered second counts with its share."""
-    total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-    start = np.clip((grid.onset_s - record.start_s) * track.fs, 0, values.size)
-    stop = np.clip(start + grid.samples / grid.fs * track.fs, 0, values.size)
-    edges = np.arange(values.size + 1)
-    covered = np.maximum(stop - start, 1e-9)
-    mean: F64 = (np.interp(stop, edges, total) - np.interp(start, edges, total)) / covered
-    return mean
-
-
-def sqi_of(record: Record, name: str, grid: Grid) -> F64:
-    """Return the mean quality of a channel in each window, shape (window,)."""
-    track = _track(record, name) if name in record.channels else None
-    return np.ones(grid.first.size) if track is None else np.clip(track_mean(track.sqi, track, record, grid), 0, 1)
+def means_of(record: Record, grid: Grid) -> Means:
+    """Return the means of the quality tracks over the windows of the grid."""
+    return Means(record, grid.onset_s, grid.samples / grid.fs)
 
 
 def beats_in(beats: Beats, grid: Grid) -> WindowBeats:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from biosig_mtl.types import F32, F64, Bool, Quality, Record
-from biosig_mtl.windows.grid import Grid
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
 """The least and the greatest value that an index may have; None: no limit."""
@@ -30,11 +29,14 @@ def check_bounds(bounds: Bounds) -> None:
 
 
 class Means:
-    """Means of the quality tracks over the windows of a grid; each track is worked once, when it is first asked for."""
+    """Means of the quality tracks over windows of one length; each track is worked once, when it is first asked for.
 
-    def __init__(self, record: Record, grid: Grid) -> None:
+    ``onset_s`` are the onsets in the recording, shape (window,).
+    """
+
+    def __init__(self, record: Record, onset_s: F64, length_s: float) -> None:
         """Remember whose windows these are."""
-        self.record, self.grid = record, grid
+        self.record, self.onset_s, self.length_s = record, onset_s, length_s
         self._made: dict[str, dict[str, F64]] = {}
 
     def of(self, name: str) -> Mapping[str, F64] | None:
@@ -48,7 +50,7 @@ class Means:
     def sqi(self, name: str) -> F64:
         """Return the mean quality of a channel, 1 where it has no track."""
         found = self.of(name)
-        return np.ones(self.grid.first.size) if found is None else np.clip(np.nan_to_num(found["sqi"]), 0, 1)
+        return np.ones(self.onset_s.size) if found is None else np.clip(np.nan_to_num(found["sqi"]), 0, 1)
 
     def facts(self) -> dict[str, F32]:
         """Return all of them as columns of the window table, called ``quality.<channel>.<index>``."""
@@ -61,7 +63,8 @@ class Means:
     def _means(self, track: Quality) -> dict[str, F64]:
         if track.channel not in self._made:
             rows = {"sqi": track.sqi, **track.indices}
-            means = track_means(np.stack(list(rows.values())).astype(np.float64), track.fs, self.record.start_s, self.grid)
+            start = (self.onset_s - self.record.start_s) * track.fs
+            means = track_means(np.stack(list(rows.values())).astype(np.float64), start, self.length_s * track.fs)
             self._made[track.channel] = dict(zip(rows, means, strict=True))
         return self._made[track.channel]
 
@@ -75,17 +78,18 @@ def beyond(means: Mapping[str, F64], bounds: Bounds, name: str) -> Iterator[tupl
             yield means[index] > high, f"{index} of {name} above {high:g}"
 
 
-def track_means(rows: F64, fs: float, start_s: float, grid: Grid) -> F64:
-    """Return the means of tracks, shape (track, sample), over each window, shape (track, window).
+def track_means(rows: F64, start: F64, length: float) -> F64:
+    """Return the means of tracks, shape (track, sample), over windows, shape (track, window).
 
-    A partly covered second counts with its share; what a track does not know does not count, and nothing known is NaN. Sums are
-    those of a window's own samples, so a part of a recording gives the bits of the whole.
+    ``start`` and ``length`` are in samples of the tracks. A partly covered sample counts with its share; what a track does not
+    know does not count, and nothing known is NaN. Sums are those of a window's own samples, so a part of a recording gives the
+    bits of the whole.
     """
     size = rows.shape[1]
-    if not (size and grid.first.size):
-        return np.full((rows.shape[0], grid.first.size), np.nan)
-    start = np.clip((grid.onset_s - start_s) * fs, 0, size)
-    stop = np.clip(start + grid.samples / grid.fs * fs, 0, size)
+    if not (size and start.size):
+        return np.full((rows.shape[0], start.size), np.nan)
+    start = np.clip(start, 0, size)
+    stop = np.clip(start + length, 0, size)
     known = np.isfinite(rows)
     weight = _sums(known.astype(np.float64), start, stop)
     total = _sums(np.where(known, rows, 0.0), start, stop)

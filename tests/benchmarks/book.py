@@ -138,16 +138,18 @@ class Book:
         ]
         head = ("a process of its own", "hours", "CPU s", "CPU s an hour", "peak MB")
         text = titled("Length and memory", head, cells, ":--|--:|--:|--:|--:")
-        growth = self.growth()
-        told = f"\n\nOurs grows with the length of a record to the power {growth:.2f} (1 would be linear)."
-        return text + (told if math.isfinite(growth) else "")
+        fit = self.line()
+        told = "\n\nOurs, single records: {:.2f} s + {:.2f} s an hour; no length is more than {:.0%} off this line."
+        return text + (told.format(*fit) if fit and text else "")
 
-    def growth(self) -> float:
-        """Return the exponent of the power law through the CPU seconds of ours on single records, by least squares."""
+    def line(self) -> tuple[float, float, float] | None:
+        """Return the line through the CPU seconds of ours on single records: at 0 h, per hour, largest relative error."""
         own = [row for row in self.costs if row.key == "ours" and "1 record" in row.what]
-        if len({row.hours for row in own}) < 2:
-            return math.nan
-        return float(np.polyfit(np.log([row.hours for row in own]), np.log([row.cpu_s for row in own]), 1)[0])
+        hours, spent = (np.array(values) for values in ([r.hours for r in own], [r.cpu_s for r in own]))
+        if hours.size < 3:
+            return None
+        slope, fixed = np.polyfit(hours, spent, 1, w=1 / spent)
+        return float(fixed), float(slope), float(np.abs((fixed + slope * hours) / spent - 1).max())
 
     def _accuracy(self, kind: str) -> str:
         rows = [row for row in self.accuracy if row.kind == kind]

@@ -4,8 +4,9 @@ Run by hand after any change of detectors, agreement or noise (a minute)::
 
     python -m tests.benchmarks.fit_sqi [DATA]
 
-It prints `COEFFICIENTS` of `biosig_mtl/signal/sqi.py` to be pasted there, and how reliable the figure is: on simulated people that
-were not fitted on, and, where the folder of real recordings is given, on annotated ones. Nothing is learned from those.
+It prints `COEFFICIENTS` of `biosig_mtl/signal/sqi.py` to be pasted there, and how reliable the figure is: on simulated people
+that were not fitted on, and, where the folder of real recordings is given, on annotated ones. Nothing is learned from those.
+Run it a second time after pasting: the figures that it prints are those of the coefficients that stand in the module.
 
 The fit is a logistic regression with slopes that may not be negative (L-BFGS-B) and a small ridge, over seconds of ECG and PPG
 at the three levels of noise, a third each, and of plain noise without any beat. The simulator adds no noise to a pressure line;

@@ -59,10 +59,14 @@ def test_claims_compare_ours_with_the_best_peer(book: Book) -> None:
     assert str(two).endswith("FALLS SHORT")
 
 
-def test_linear_growth_has_the_power_one(book: Book) -> None:
-    assert book.growth() == pytest.approx(1)
-    assert np.isnan(Book("ours").growth())
-    assert "to the power 1.00" in book.markdown()
+def test_what_is_linear_lies_on_its_line(book: Book) -> None:
+    assert book.line() == pytest.approx((0, 0.3, 0), abs=1e-9)
+    assert "0.30 s an hour; no length is more than 0% off" in book.markdown()
+    book.costs.append(Cost("ours", "ours, 1 record of 48 h", 48.0, 30.0, 200.0, 100.0))
+    bent = book.line()
+    assert bent is not None
+    assert bent[2] > 0.2
+    assert Book("ours").line() is None
 
 
 def test_what_is_written_can_be_read(book: Book, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class OnlyInputs(dict[str, WindowBeats]):
         raise AssertionError("read all beats")
 
 
-@pytest.mark.parametrize("role", ["waveform", "pulse", "raw", "ecg"])
+@pytest.mark.parametrize("role", ["waveform", "pulse", "raw", "ecg", "second_pulse"])
 def test_reference_channel_is_refused_in_every_role_under_any_name(simulate: Maker, pulse: Any, role: str) -> None:
     windows = simulate(pulse)
     renamed = replace(windows, channels=("ppg", "ppg_12hz", "nice"), kinds=("ppg", "ppg", "abp"))
@@ -136,10 +137,33 @@ def test_families_come_in_the_order_of_the_settings_with_their_prefix() -> None:
 
 def test_all_of_a_full_record_is_known(simulate: Maker, pulse: Any) -> None:
     made = extract(simulate(pulse), ALL, BLOOD_PRESSURE)
-    # This pulse has no c and d wave, and its body mass index is computed.
     missing = {made.names[k] for k in np.flatnonzero(np.isnan(made.values).any(axis=0))}
+    # This pulse has no c and d wave, and its body mass index is computed.
     of_c_and_d = {"c_height", "d_height", "augmentation", "c_a", "d_a", "aging_index", "bcd_a", "bd_a", "cd_a", "c_share"}
-    assert missing == {f"pulse.{name}" for name in of_c_and_d | {"d_share", "b_d_s"}}
+    of_c_and_d |= {"d_share", "b_d_s"}
+    gone = {f"pulse.{name}" for name in of_c_and_d} | {f"spread.{name}.iqr" for name in of_c_and_d}
+    # It has no points of the newer kind either, ...
+    of_points = {f"{name}_s" for name in ("v", "w", "c", "d", "f", "p1", "p2", "p1_p2")}
+    of_points |= {f"{name}_height" for name in ("v", "w", "f", "p1", "p2")}
+    of_points |= {"augmentation_index", "p2_p1", "v_u", "w_u", "f_a", "ipad"}
+    gone |= {f"points.{name}{what}" for name in of_points for what in ("", ".iqr")}
+    # ... nor has its ECG, there is one site, and eight seconds are no record of heart rate variability.
+    short = {
+        "triangular_index",
+        "vlf_ms2",
+        "lf_ms2",
+        "hf_ms2",
+        "total_ms2",
+        "lf_hf",
+        "lfn",
+        "hfn",
+        "sample_entropy",
+        "dfa_alpha1",
+    }
+    gone |= {f"hrv.{name}" for name in short}
+    gone |= {name for name in made.names if name.startswith(("ptt.", "pat_qrs.")) and not name.endswith("_n")}
+    gone |= {name for name in made.names if name.startswith("ecg_intervals.") and not name.startswith("ecg_intervals.n.")}
+    assert missing - {"hrv.sd1_sd2"} == gone
     assert np.isfinite(made.waveform).all()
 
 
@@ -152,6 +176,33 @@ def test_rows_follow_their_windows(simulate: Maker, pulse: Any) -> None:
     # A record that is worked in pieces gives the same bits.
     alone = extract(take(windows, order[:1]), ALL, BLOOD_PRESSURE)
     assert_array_equal(alone.values, whole.values[order[:1]])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pieces_of_any_size_give_what_the_whole_gives(simulate: Maker, pulse: Any, seed: int) -> None:
+    # The law of streams, bit for bit: sums have a fixed order, so neither neighbours nor their number reach the last place.
+    rng = np.random.default_rng(seed)
+    windows = noisy(simulate(pulse, 40), rng)
+    whole = extract(windows, ALL, BLOOD_PRESSURE)
+    cuts = [0, *np.sort(rng.choice(np.arange(1, 40), rng.integers(1, 12), replace=False)), 40]
+    for a, b in pairwise(cuts):
+        part = extract(take(windows, np.arange(a, b)), ALL, BLOOD_PRESSURE)
+        assert_array_equal(part.values, whole.values[a:b])
+        assert_array_equal(part.waveform, whole.waveform[a:b])
+
+
+def noisy(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Return windows with noise and with some of their beats."""
+    rows = {name: np.flatnonzero(rng.random(len(b)) < 0.9) for name, b in windows.beats.items()}
+    signal = windows.signal + rng.normal(0, 0.01, windows.signal.shape).astype(np.float32)
+    return replace(windows, signal=signal, beats={name: some(b, rows[name]) for name, b in windows.beats.items()})
+
+
+def some(b: WindowBeats, rows: np.ndarray[Any, Any]) -> WindowBeats:
+    points = {key: value[rows] for key, value in b.points.items()}
+    return WindowBeats(
+        b.channel, b.fs, b.window[rows], b.onset[rows], b.peak[rows], b.end[rows], b.quality[rows], points, b.normal[rows]
+    )
 
 
 def take(windows: Windows, order: np.ndarray[Any, Any]) -> Windows:
@@ -203,6 +254,22 @@ def test_a_constant_channel_is_missing_and_never_infinite(simulate: Maker, pulse
     assert (made.waveform == 0).all()
     for name in ("pulse.width_50_s", "ppg.skewness", "ppg.spectral_entropy", "ppg.snr_db", "ppg.ac"):
         assert np.isnan(made.values[:, made.names.index(name)]).all(), name
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 12])
+@pytest.mark.parametrize("beats", [True, False])
+def test_the_shortest_windows_raise_nothing(simulate: Maker, pulse: Any, samples: int, beats: bool) -> None:
+    windows = simulate(pulse)
+    # Beats that lie outside of the samples are nobody's beats.
+    found = windows.beats if beats else {name: no_rows(b) for name, b in windows.beats.items()}
+    made = extract(replace(windows, signal=windows.signal[..., :samples].copy(), beats=found), ALL, BLOOD_PRESSURE)
+    assert not np.isinf(made.values).any()
+    assert (column_of(made, "pulse.n_beats") == 0).all()
+    assert np.isnan(column_of(made, "spectrum.peak_hz")).all() or samples > 2
+
+
+def column_of(made: Features, name: str) -> Any:
+    return made.values[:, made.names.index(name)]
 
 
 def test_input_is_not_touched(simulate: Maker, pulse: Any) -> None:

@@ -40,3 +40,18 @@ def test_names_carry_prefix_and_spread() -> None:
     assert made["pulse.x"][0] == 2
     assert made["pulse.x.iqr"][0] == 1.5
     assert summarise(beats, np.zeros(3, np.int64), 1, "p.").keys() == {"p.x", "p.y"}
+
+
+def test_what_is_sorted_in_double_stays_double() -> None:
+    values = np.array([[1.0, 1.0 + 1e-12, 1.0 + 3e-12]])
+    ordered = by_window(values, np.zeros(3, np.int64), 1)
+    assert ordered.median[0, 0] == 1.0 + 1e-12
+    assert ordered.median.dtype == np.float64
+
+
+def test_infinite_values_are_missing_and_windows_may_be_empty() -> None:
+    values = np.array([[1.0, np.inf, 3.0, -np.inf]], np.float32)
+    ordered = by_window(values, np.array([1, 1, 1, 3]), 5)
+    assert_array_equal(ordered.count, [[0, 2, 0, 0, 0]])
+    assert_array_equal(ordered.median, [[np.nan, 2, np.nan, np.nan, np.nan]])
+    assert values[0, 1] == np.inf

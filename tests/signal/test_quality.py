@@ -165,7 +165,7 @@ def test_parts_of_hours_give_what_the_whole_gives(simulate: Any) -> None:
     record = replace(changed(made, "ppg", x), seams_s=np.array([1800.004, 3333.0]))
     whole, reach = run(record), int(np.ceil(context_s(STANDARD)))
     for start, stop in ((1000, 1130), (1790, 1811), (2390, 2420), (3990, 4060)):
-        assert_same(run(cut(record, start - reach, stop + reach)), whole, start, stop)
+        assert_same(run(cut(record, max(start - reach, 0), stop + reach)), whole, start, stop)
 
 
 def concatenated(root: Path) -> tuple[dict[str, F64], list[float]]:
@@ -189,7 +189,7 @@ def test_parts_of_real_recordings_with_all_their_faults_give_what_the_whole_give
     record = Record("r", "s", "1", channels, seams_s=np.array(seams))
     whole, reach = run(record), int(np.ceil(context_s(STANDARD)))
     for start, stop in ((200, 260), (301, 400), (555, 760)):
-        assert_same(run(cut(record, start - reach, stop + reach)), whole, start, stop)
+        assert_same(run(cut(record, max(start - reach, 0), stop + reach)), whole, start, stop)
 
 
 def test_the_faults_of_mimic_records_are_seen(data_root: Path) -> None:
