@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -323,6 +324,8 @@ def test_a_picture_is_the_same_twice_and_of_the_size_that_was_meant(seen: View, 
 def test_a_page_is_self_contained_and_has_the_facts(seen: View, tmp_path: Path) -> None:
     page = looking.write(seen, tmp_path / "a.html").read_text(encoding="utf-8")
     assert page == looking.write(seen, tmp_path / "b.html").read_text(encoding="utf-8")
+    drawing = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])  # our own text
+    assert drawing.get("viewBox")
     links = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert all(link.startswith(("#", "data:")) for link in links)
     assert "<script" not in page

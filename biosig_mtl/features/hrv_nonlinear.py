@@ -11,6 +11,8 @@ from biosig_mtl.types import F64, I64
 TEMPLATE, TOLERANCE = 2, 0.2
 # 10^m values at the least, for m = 2 (Richman & Moorman 2000; Pincus & Goldberger 1994).
 ENTROPY_LEAST = 100
+# Differences that are looked at together: they fit into the cache.
+AT_ONCE = 65536
 SCALES = tuple(range(4, 17))
 # Four boxes of the largest scale.
 DFA_LEAST = 64
@@ -33,27 +35,45 @@ def sample_entropy(nn: F64, count: I64) -> F64:
     rows = np.flatnonzero(count >= ENTROPY_LEAST)
     if not rows.size:
         return out
-    x = nn[rows]
-    slots = x.shape[1]
-    # A lag moves whole rows: time runs down, so that what is compared stays in one piece.
-    x = np.ascontiguousarray(x.T)
+    x, n = nn[rows], count[rows]
     known = np.isfinite(x)
-    with_mean = np.where(known, x, 0)
-    n = count[rows]
-    mean = np.cumsum(with_mean, axis=0)[-1] / n
-    spread = np.where(known, x - mean, 0)
-    limit = TOLERANCE * np.sqrt(np.cumsum(spread * spread, axis=0)[-1] / (n - 1))
-    two, three = np.zeros(rows.size, np.int64), np.zeros(rows.size, np.int64)
-    for lag in range(1, slots - TEMPLATE):
-        # Comparison with NaN is false, so nothing reaches behind the last interval.
-        near = np.abs(x[lag:] - x[:-lag]) <= limit
-        pair = near[:-2] & near[1:-1] & known[lag + TEMPLATE :]
-        two += np.count_nonzero(pair, axis=0)
-        three += np.count_nonzero(pair & near[2:], axis=0)
+    mean = np.cumsum(np.where(known, x, 0), axis=1)[:, -1] / n
+    spread = np.where(known, x - mean[:, None], 0)
+    limit = TOLERANCE * np.sqrt(np.cumsum(spread * spread, axis=1)[:, -1] / (n - 1))
+    two, three = _alike(x, limit)
+    two -= _alike_to_last(x, n, limit)
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.log(three / two)
     out[rows] = np.where(three > 0, entropy, np.nan)
     return out
+
+
+def _alike(x: F64, limit: F64) -> tuple[I64, I64]:
+    """Return how many pairs of two and of three successive values are alike, each of shape (window,).
+
+    Many lags at once, one bit for each: what is alike at the next place too is then the common bits of two words.
+    """
+    windows, slots = x.shape
+    lags = 8 * int(np.clip(AT_ONCE // (8 * x.size), 1, 8))
+    # Comparison with NaN is false, so nothing reaches behind the last interval.
+    later = sliding_window_view(np.pad(x, ((0, 0), (0, lags)), constant_values=np.nan), lags, axis=1)
+    two, three = np.zeros(windows, np.int64), np.zeros(windows, np.int64)
+    for lag in range(1, slots, lags):
+        away = later[:, lag:slots] - x[:, : slots - lag, None]
+        near = np.packbits(np.abs(away, out=away) <= limit[:, None, None], axis=-1)
+        pair = near[:, :-1] & near[:, 1:]
+        two += np.bitwise_count(pair).sum(axis=(1, 2), dtype=np.int64)
+        three += np.bitwise_count(pair[:, :-1] & near[:, 2:]).sum(axis=(1, 2), dtype=np.int64)
+    return two, three
+
+
+def _alike_to_last(x: F64, count: I64, limit: F64) -> I64:
+    """Return how many pairs of two values are alike to the last two: that template has no third value, and does not count."""
+    row = np.arange(count.size)
+    ends = (x[row, count - TEMPLATE][:, None], x[row, count - 1][:, None])
+    near = (np.abs(x[:, :-1] - ends[0]) <= limit[:, None]) & (np.abs(x[:, 1:] - ends[1]) <= limit[:, None])
+    # The last template itself is among them.
+    return np.count_nonzero(near, axis=1) - 1
 
 
 def alpha1(nn: F64, count: I64) -> F64:

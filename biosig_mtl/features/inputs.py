@@ -5,7 +5,7 @@ Families get an `Inputs` value and nothing else, so a feature that is made of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -20,6 +20,33 @@ from biosig_mtl.types import F32, RecipeError, Task, WindowBeats, Windows
 # The kind that windows give to an optional channel which the record does not have.
 ABSENT = "absent"
 T = TypeVar("T")
+
+
+class Channels(Mapping[str, F32]):
+    """Some channels of windows, each in one piece of memory from the first time that it is asked for.
+
+    A part of a larger array would be copied again by everyone who reads between its samples; and not all families read samples.
+    """
+
+    def __init__(self, windows: Windows, names: tuple[str, ...]) -> None:
+        """Name the channels; no other can be had."""
+        self._windows = windows
+        self._made: dict[str, F32 | None] = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> F32:
+        """Return a channel, shape (window, time)."""
+        made = self._made[name]
+        if made is None:
+            made = self._made[name] = np.ascontiguousarray(self._windows.channel(name))
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        """Return the number of channels."""
+        return len(self._made)
 
 
 @dataclass(frozen=True)
@@ -123,8 +150,7 @@ def admit(windows: Windows, settings: FeatureSettings, task: Task, required: Col
         fs=windows.fs,
         count=len(windows),
         samples=int(windows.signal.shape[-1]),
-        # In one piece of memory: a part of a larger array would be copied again by everyone who reads between samples.
-        signals={name: np.ascontiguousarray(windows.channel(name)) for name in carried},
+        signals=Channels(windows, tuple(carried)),
         beats={name: windows.beats[name] for name in known if name in windows.beats},
         demographics=windows.demographics,
         timing_reliable=windows.timing_reliable,

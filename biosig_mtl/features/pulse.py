@@ -152,7 +152,7 @@ def _trapezia(y: F32, step: F64) -> F32:
 
 
 def _up_to(area: F32, place: F64) -> F32:
-    """Return the area up to a place in grid steps, shape (beat,), NaN where it is NaN; a step counts with the part before it."""
+    """Return the area up to a place in grid steps, NaN where that is NaN; a step counts with its part before it; (beat,)."""
     part = place.astype(np.float32)[:, None] - np.arange(area.shape[1], dtype=np.float32)
     return np.asarray((area * np.clip(part, 0, 1)).sum(axis=1))
 

@@ -30,8 +30,9 @@ def pulse_points(inputs: Inputs) -> dict[str, F32]:
     - ``ipad``: inflection point area ratio (area after the notch over that before) + d/a (Ahn, J. Physiol. Anthropol. 36
       (2017) 17).
     - ``rate_per_min``: 60 over the beat's own period (instantaneous pulse rate).
-    - ``up_deviation``, ``down_deviation``: mean of the rising (falling) limb less its chord, over the height; ``…_extreme``:
-      where it is farthest from the chord, with its sign (the up- and down-slope deviation curves, usdc and dsdc).
+    - ``up_deviation``, ``down_deviation``: mean of the rising (falling) limb less its chord, over the height;
+      ``…_above`` and ``…_below``: where it is farthest from it on either side (the up- and down-slope deviation curves, usdc
+      and dsdc; one signed extreme would jump where a rise is S-shaped).
     """
     beats = inputs.pulse_beats
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -67,7 +68,7 @@ def _limbs(b: PulseBeats) -> dict[str, F32 | F64]:
     rising, falling = np.arange(RISE + 1) / RISE, 1 - np.arange(FALL + 1) / FALL
     for name, limb, chord in (("up", b.rise, rising), ("down", b.fall, falling)):
         away = limb - chord.astype(np.float32)
-        high, low = away.max(axis=1, initial=0), away.min(axis=1, initial=0)
         out[f"{name}_deviation"] = away.mean(axis=1)
-        out[f"{name}_deviation_extreme"] = np.where(high >= -low, high, low)
+        out[f"{name}_above"] = away.max(axis=1, initial=0)
+        out[f"{name}_below"] = away.min(axis=1, initial=0)
     return out

@@ -1,12 +1,14 @@
 """Conductor 1: from recordings to a window store."""
 
 from biosig_mtl.pipeline.preparing import Job, Piece, find_store, pieces, prepare, work, work_piece
+from biosig_mtl.pipeline.streaming import WindowStream
 from biosig_mtl.pipeline.upstream import Preparation, check, preparation, resolved
 
 __all__ = [
     "Job",
     "Piece",
     "Preparation",
+    "WindowStream",
     "check",
     "find_store",
     "pieces",

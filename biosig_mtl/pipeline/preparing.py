@@ -39,7 +39,7 @@ from biosig_mtl.types import (
     Windows,
 )
 
-PIECE_S = 1800.0
+PIECE_S = 3600.0
 LOT_RECORDS = 64
 EXAMPLES = 12
 _BIG_BYTES = 32 * 2**20

@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
-
 from biosig_mtl.signal.beats import DetectBeats
 from biosig_mtl.signal.fiducials import DetectFiducials
 from biosig_mtl.signal.filters import Bandpass, Resample
 from biosig_mtl.signal.quality import AssessQuality
-from biosig_mtl.types import ChannelInfo, Record
-
-
-@runtime_checkable
-class Step(Protocol):
-    """A frozen dataclass of settings that is called with a record and returns a better-described one."""
-
-    @property
-    def optional(self) -> bool:
-        """Whether a record without the channel passes unchanged."""
-
-    @property
-    def reach_s(self) -> float:
-        """Context on either side, in seconds, with which a part of a recording gives the very results of the whole."""
-
-    def plan(self, channels: Mapping[str, ChannelInfo]) -> Mapping[str, ChannelInfo]:
-        """Return, without data, what channels there will be; raise a one-line error for what cannot be done."""
-
-    def __call__(self, record: Record) -> Record:
-        """Return a new record; the old one is left alone."""
-
+from biosig_mtl.signal.steps import Step, context_s
+from biosig_mtl.signal.stream import Stream, Tape, stretch
 
 STEPS: dict[str, type[Step]] = {
     "resample": Resample,
@@ -39,21 +17,16 @@ STEPS: dict[str, type[Step]] = {
     "assess_quality": AssessQuality,
 }
 
-
-def context_s(steps: Sequence[Step]) -> float:
-    """Return the context on either side, in seconds, that a list of steps needs as a whole.
-
-    Steps of one kind in a row that do not build on one another work side by side and share theirs.
-    """
-    total = longest = 0.0
-    kind: type[Step] | None = None
-    made: set[str | None] = set()
-    for step in steps:
-        if type(step) is not kind or getattr(step, "channel", "") in made:
-            total, longest, kind, made = total + longest, 0.0, type(step), set()
-        longest = max(longest, step.reach_s)
-        made.add(getattr(step, "name", None))
-    return total + longest
-
-
-__all__ = ["STEPS", "AssessQuality", "Bandpass", "DetectBeats", "DetectFiducials", "Resample", "Step", "context_s"]
+__all__ = [
+    "STEPS",
+    "AssessQuality",
+    "Bandpass",
+    "DetectBeats",
+    "DetectFiducials",
+    "Resample",
+    "Step",
+    "Stream",
+    "Tape",
+    "context_s",
+    "stretch",
+]

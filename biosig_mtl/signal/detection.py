@@ -65,7 +65,10 @@ def _noise(beats: Detection, trace: Trace) -> Bool:
     low, high = np.searchsorted(beats.peak, beats.peak - near), np.searchsorted(beats.peak, beats.peak + near, side="right")
     count = high - low
     noise = np.zeros(count.size, bool)
-    for values, least in ((np.clip(beats.looks[:, CONTRAST], -1, 1.5), beats.limits[0]), (np.clip(beats.odds, -6, 6), beats.limits[1])):
+    for values, least in (
+        (np.clip(beats.looks[:, CONTRAST], -1, 1.5), beats.limits[0]),
+        (np.clip(beats.odds, -6, 6), beats.limits[1]),
+    ):
         # Whole numbers, so that a running sum is exact: the same wherever the record starts.
         total = np.concatenate(([0], np.cumsum(np.rint(np.asarray(values, np.float64) * 2**20).astype(np.int64))))
         noise |= (total[high] - total[low]) / 2**20 < least * count

@@ -65,7 +65,9 @@ def ecg_beats(trace: Trace) -> Detection:
     taller = np.clip(log_ratio(swing, trace.usual(at, swing)), -2, 1)
     looks = np.stack((np.minimum(above, 0), np.maximum(above, 0), contrast, like, np.maximum(like, 0) ** 3, taller), axis=1)
     second = confirmed(trace, np.abs(level), apex, (SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S))
-    return Detection(apex, apex, looks, log_odds(looks, ODDS), second, np.where(up, 1, -1).astype(np.int8), (LEAST_CONTRAST, LEAST_ODDS))
+    return Detection(
+        apex, apex, looks, log_odds(looks, ODDS), second, np.where(up, 1, -1).astype(np.int8), (LEAST_CONTRAST, LEAST_ODDS)
+    )
 
 
 def _apex(trace: Trace, level: F32, at: I64, above: F32) -> tuple[I64, Bool]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.signal.runs import runs, seam_samples
-from biosig_mtl.types import F64, I64, Channel, Record
+from biosig_mtl.types import F32, F64, I64, Channel, Record
 
 # Points are told in steps of 2⁻¹⁶ samples, so that counting from another sample changes no bit.
 STEPS = 65536.0
@@ -23,12 +23,12 @@ BLOCK = 1 << 14
 
 @dataclass(frozen=True)
 class Curve:
-    """Samples of a channel as float64, shape (sample,), and the runs between gaps and seams.
+    """Samples of a channel, shape (sample,), and the runs between gaps and seams.
 
     What stands in a gap means nothing: everything here reads samples of one run only.
     """
 
-    x: F64
+    x: F32
     fs: float
     starts: I64
     stops: I64
@@ -48,18 +48,18 @@ class Curve:
         """Return the curve upside down."""
         return Curve(-self.x, self.fs, self.starts, self.stops)
 
-    def fit(self, order: int, span_s: float, degree: int) -> F64:
+    def fit(self, order: int, span_s: float, degree: int) -> F32:
         """Return one of the derivatives that `fits` returns."""
         return self.fits((order,), span_s, degree)[0]
 
-    def fits(self, orders: tuple[int, ...], span_s: float, degree: int) -> list[F64]:
+    def fits(self, orders: tuple[int, ...], span_s: float, degree: int) -> list[F32]:
         """Return derivatives, per second to the power of their order, of polynomials fitted around every sample.
 
         Savitzky and Golay, Anal. Chem. 36 (1964) 1627. Near the ends of a run the curve is continued by its point reflection,
         so that no sample behind a gap or seam is used and the second derivative fades instead of jumping.
         """
         half = max(round(span_s * self.fs / 2), degree // 2)
-        weights = {order: fit_weights(half, order, degree) * self.fs**order for order in orders}
+        weights = {order: (fit_weights(half, order, degree) * self.fs**order).astype(np.float32) for order in orders}
         out = _symmetric(self.x, weights, half)
         near = np.arange(half)
         first, last = self.starts[:, None], self.stops[:, None] - 1
@@ -76,9 +76,7 @@ class Curve:
 def curve(record: Record, channel: Channel) -> Curve:
     """Return the curve of a channel."""
     finite = np.isfinite(channel.samples)
-    x = channel.samples.astype(np.float64)
-    if not finite.all():
-        x[~finite] = 0
+    x = channel.samples if finite.all() else np.where(finite, channel.samples, np.float32(0))
     return Curve(x, channel.fs, *runs(finite, seam_samples(record, channel.fs, finite.size)))
 
 
@@ -91,41 +89,47 @@ def fit_weights(half: int, order: int, degree: int) -> F64:
     return np.asarray((weights + (-1) ** order * weights[::-1]) / 2)
 
 
-def _symmetric(x: F64, weights: dict[int, F64], half: int) -> list[F64]:
+def _symmetric(x: F32, weights: dict[int, F32], half: int) -> list[F32]:
     """Return correlations of ``x`` with the weights of each order, even or odd about their middle as the order is.
 
-    Half the multiplications of `scipy.ndimage.correlate1d`, sums and differences shared, block by block in the cache: a third
-    of its time. The outer ``half`` samples stay zero.
+    Sums and differences are shared, block by block in the cache: a fifth of the time of `scipy.ndimage.correlate1d`. Only
+    differences from the middle sample enter (even weights of a derivative sum to 0, those of the curve itself to 1), so an
+    offset costs no digits of a float32. The outer ``half`` samples stay zero.
     """
-    out = {order: np.zeros(x.size) for order in weights}
-    both, product = np.empty(BLOCK), np.empty(BLOCK)
+    out = {order: np.zeros(x.size, np.float32) for order in weights}
+    room = np.empty((3, BLOCK), np.float32)
     for start in range(half, x.size - half, BLOCK):
         stop = min(start + BLOCK, x.size - half)
-        pair, part = both[: stop - start], product[: stop - start]
-        for odd, join in ((0, np.add), (1, np.subtract)):
-            group = [(out[order][start:stop], weight) for order, weight in weights.items() if order % 2 == odd]
-            if not group:
-                continue
-            for made, weight in group:
-                np.multiply(x[start:stop], weight[half], out=made)
-            for k in range(1, half + 1):
-                join(x[start + k : stop + k], x[start - k : stop - k], out=pair)
-                for made, weight in group:
-                    made += np.multiply(pair, weight[half + k], out=part)
+        before, after, part = room[:, : stop - start]
+        middle = x[start:stop]
+        made = {order: values[start:stop] for order, values in out.items()}
+        if 0 in made:
+            made[0][:] = middle
+        for k in range(1, half + 1):
+            np.subtract(x[start + k : stop + k], middle, out=after)
+            np.subtract(middle, x[start - k : stop - k], out=before)
+            for odd, join in ((0, np.subtract), (1, np.add)):
+                group = [order for order in weights if order % 2 == odd]
+                if group:
+                    join(after, before, out=part)
+                    for order in group[:-1]:
+                        made[order] += part * weights[order][half + k]
+                    part *= weights[group[-1]][half + k]
+                    made[group[-1]] += part
     return list(out.values())
 
 
-def highest(x: F64, start: I64, stop: I64) -> I64:
+def highest(x: NDArray[np.floating], start: I64, stop: I64) -> I64:
     """Return where ``x`` is greatest in every [start, stop), the first such place; an empty span answers its start."""
     return _extreme(x, start, stop, -np.inf)
 
 
-def lowest(x: F64, start: I64, stop: I64) -> I64:
+def lowest(x: NDArray[np.floating], start: I64, stop: I64) -> I64:
     """Return where ``x`` is least in every [start, stop), the first such place; an empty span answers its start."""
     return _extreme(x, start, stop, np.inf)
 
 
-def _extreme(x: F64, start: I64, stop: I64, beyond: float) -> I64:
+def _extreme(x: NDArray[np.floating], start: I64, stop: I64, beyond: float) -> I64:
     width = stop - start
     best = start.copy()
     order = np.argsort(width, kind="stable")
@@ -155,7 +159,7 @@ class Turns:
     bottoms: I64
 
 
-def turns(x: F64) -> Turns:
+def turns(x: F32) -> Turns:
     """Return the maxima and minima of a curve."""
     rising = x[1:] > x[:-1]
     places = np.flatnonzero(rising[1:] != rising[:-1])
@@ -176,13 +180,13 @@ def last_of(places: I64, start: I64, stop: I64) -> I64:
     return np.where(found >= start, found, -1)
 
 
-def best_of(places: I64, heights: F64, start: I64, stop: I64) -> I64:
+def best_of(places: I64, heights: F32, start: I64, stop: I64) -> I64:
     """Return which of the sorted places inside every [start, stop) is highest, as its number, −1 where there is none."""
     first, last = np.searchsorted(places, start), np.searchsorted(places, stop)
     return np.where(last > first, highest(heights, first, np.maximum(last, first)), -1)
 
 
-def vertex(x: F64, at: I64) -> F64:
+def vertex(x: F32, at: I64) -> F64:
     """Return the vertex of the parabola through an extreme sample and its neighbours, less than half a sample away.
 
     Where the sample is no extreme it answers the sample itself; −1 answers NaN.
@@ -206,7 +210,7 @@ def exact(part: NDArray[np.floating]) -> F64:
     return np.asarray(np.round(part.astype(np.float64) * STEPS) / STEPS)
 
 
-def windows(seen: Curve, x: F64, at: I64, span: tuple[int, int]) -> F64:
+def windows(seen: Curve, x: F32, at: I64, span: tuple[int, int]) -> F32:
     """Return ``x`` around every position, from the first to the last place of a span, counted in samples from it.
 
     Shape (position, last − first + 1). Where a window reaches over the ends of the position's run the last sample is held.
@@ -215,7 +219,7 @@ def windows(seen: Curve, x: F64, at: I64, span: tuple[int, int]) -> F64:
     low, high = seen.run(at)
     if size > x.size:
         return np.asarray(x[np.clip(first[:, None] + np.arange(size), low[:, None], high[:, None] - 1)])
-    values: F64 = np.lib.stride_tricks.sliding_window_view(x, size)[np.clip(first, 0, x.size - size)]
+    values: F32 = np.lib.stride_tricks.sliding_window_view(x, size)[np.clip(first, 0, x.size - size)]
     cut = np.flatnonzero((first < low) | (first + size > high))
     if cut.size:
         values[cut] = x[np.clip(first[cut, None] + np.arange(size), low[cut, None], high[cut, None] - 1)]

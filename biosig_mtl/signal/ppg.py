@@ -22,12 +22,12 @@ PULSE_S, GRID_HZ = (0.3, 0.5), 31.25
 BLOCK_S, BEAT_S, OFFSET, OFFSET_S, DRIFT_S = 0.111, 0.667, 0.02, 12.0, 1.5
 SECOND_NEAR_S, SECOND_HZ = 0.06, 60.0
 # Which way up the wave is: third moment of its slope over so many stretches of so many seconds.
-TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 4, -0.5
+TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 2, -0.5
 # Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube, height of the rise.
 # Fitted by tests/benchmarks/fit_odds.py on the simulated cohort with noise, whose pulses are known.
 ODDS = (-2.20, -3.29, -4.79, 1.29, -1.01, 6.42, 3.43)
 LEAST_CONTRAST, LEAST_ODDS = 0.5, 0.6
-REACH_S = templates.REACH_S + TURN_S * (TURN_BLOCKS + 1) + OFFSET_S / 2
+REACH_S = templates.REACH_S + TURN_S * (TURN_BLOCKS + 1)
 
 
 def ppg_beats(trace: Trace) -> Detection:
@@ -74,9 +74,9 @@ def upright(trace: Trace) -> tuple[F32, Bool]:
     block = trace.samples(TURN_S)
     lead = trace.first % block
     size = -(-(lead + x.size) // block)
-    slope = np.zeros(size * block, np.float32)
-    slope[lead : lead + x.size] = trace.slope()
-    slope = slope.reshape(size, block)
+    padded = np.zeros(size * block, np.float32)
+    padded[lead : lead + x.size] = trace.slope()
+    slope = padded.reshape(size, block)
     square = slope * slope
     second, third = square.sum(axis=1), (square * slope).sum(axis=1)
     near = np.arange(size)[:, None] + np.arange(2 * TURN_BLOCKS + 1)

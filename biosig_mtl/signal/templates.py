@@ -22,7 +22,10 @@ def unit(rows: NDArray[np.floating]) -> F32:
 
 
 def dots(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the scalar product of every row with its partner (not by a matrix product, whose last bit depends on the place)."""
+    """Return the scalar product of every row with its partner.
+
+    Not by a matrix product: its last bit depends on the place of a row.
+    """
     return np.asarray(np.einsum("ij,ij->i", one, other))
 
 
@@ -59,7 +62,6 @@ def likeness(rows: F32, weight: F32, block: I64, typical: F32) -> F32:
         mean += short[:, None] * typical
     length = np.sqrt(dots(mean, mean))
     return np.asarray(dots(rows, mean) / np.where(length > 0, length, 1), np.float32)
-
 
 
 def pulse(points: int, step_s: float, before_s: float) -> F32:
