@@ -28,7 +28,7 @@ EDGE_IN, LINE_IN = 0.09, 0.185
 TITLE = 125
 KEY_IN, LONGEST_KEY_IN = 0.11, 3.0
 # Widths in inches of one letter of a legend and of what stands before it.
-LETTER_IN, SWATCH_IN = 0.083, 0.5
+LETTER_IN, SWATCH_IN = 0.07, 0.48
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 

@@ -31,7 +31,7 @@ STRETCH_ALPHA = 0.22
 SHADES = {"missing": (MUTED, "////"), "flat": (TWO, ""), "saturated": (FIVE, "||||"), "low signal quality": (FOUR, "\\\\\\")}
 SPARE = ((THREE, "--"), (ONE, "++"), (MUTED, "xxx"))
 # Letters of a name beside the overview, and of a caption before its letters become smaller.
-LABEL, CAPTION = 9, 118
+LABEL, CAPTION = 9, 140
 # Below this height, in inches, a row has no room for a unit beside its axis.
 SMALL_IN = 0.8
 NOTHING = "#c3cad1"

@@ -177,7 +177,7 @@ def test_odd_signals_are_drawn(samples: list[float]) -> None:
 
 def test_many_names_of_a_legend_are_put_in_rows() -> None:
     assert plots_layout.columns(["beat", "onset"]) == (2, 1)
-    assert plots_layout.columns(["x" * 40] * 4) == (2, 2)
+    assert plots_layout.columns(["x" * 50] * 4) == (2, 2)
     assert plots_layout.columns(["x" * 400] * 3) == (1, 3)
 
 

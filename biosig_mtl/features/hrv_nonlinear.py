@@ -73,7 +73,7 @@ def _alike_to_last(x: F64, count: I64, limit: F64) -> I64:
     ends = (x[row, count - TEMPLATE][:, None], x[row, count - 1][:, None])
     near = (np.abs(x[:, :-1] - ends[0]) <= limit[:, None]) & (np.abs(x[:, 1:] - ends[1]) <= limit[:, None])
     # The last template itself is among them.
-    return np.count_nonzero(near, axis=1) - 1
+    return np.asarray(np.count_nonzero(near, axis=1) - 1)
 
 
 def alpha1(nn: F64, count: I64) -> F64:

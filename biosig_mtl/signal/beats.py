@@ -17,11 +17,14 @@ from biosig_mtl.signal.rhythm import marks
 from biosig_mtl.signal.runs import find
 from biosig_mtl.signal.trace import REACH_S as TRACE_REACH_S
 from biosig_mtl.signal.trace import Trace, trace
-from biosig_mtl.types import EMPTY, I64, Beats, Bool, ChannelInfo, RecipeError, Record
+from biosig_mtl.types import EMPTY, F32, I64, Beats, Bool, ChannelInfo, RecipeError, Record
 
 # Longer than this from onset to onset is a pause in the signal, not a beat.
 LONGEST_S = 3.0
 LOWEST_FS = 20.0
+# Noise that passes for pulses agrees with itself by 0.0 to 0.3 on the mean of so many at least, pulses in heavy noise by 0.5. An
+# ECG wanders more between its QRS.
+LEAST_AGREEMENT, FEW = {"ppg": 0.3, "abp": 0.3, "ecg": 0.04}, 4
 
 Detector = Callable[[Trace], Detection]
 DETECTORS: dict[str, Detector] = {"ppg": ppg.ppg_beats, "ecg": ecg.ecg_beats, "abp": abp.abp_beats}
@@ -53,7 +56,7 @@ class DetectBeats:
     @property
     def reach_s(self) -> float:
         """Context on either side in seconds."""
-        found = TRACE_REACH_S + max(abp.REACH_S, ecg.REACH_S, ppg.REACH_S) + CHOICE_REACH_S + REFUSE_S
+        found = TRACE_REACH_S + max(abp.REACH_S, ecg.REACH_S, ppg.REACH_S) + CHOICE_REACH_S + 2 * REFUSE_S
         return found + max(AGREEMENT_REACH_S, RHYTHM_REACH_S) + LONGEST_S
 
     def plan(self, channels: Mapping[str, ChannelInfo]) -> Mapping[str, ChannelInfo]:
@@ -81,6 +84,10 @@ class DetectBeats:
         beat = found.peak < seen.run_stop(found.peak) - 1
         found, end = found.take(beat), end[beat]
         quality = agreement(seen, source.kind, (found.onset, found.peak, end), found.polarity)
+        alike = ~_unlike(found.peak, end, quality, (seen.samples(REFUSE_S), LEAST_AGREEMENT[source.kind]))
+        # A beat before a refused one has no known end.
+        end = np.where(np.append(alike[1:], True), end, -1)
+        found, end, quality = found.take(alike), end[alike], quality[alike]
         mark = marks(found.peak, end >= 0, seen.fs)
         return record.with_beats(
             Beats(name, source.fs, found.onset, found.peak, end, quality, EMPTY, mark, found.polarity, found.confirmed)
@@ -103,6 +110,22 @@ def _touches(mask: Bool, start: I64, stop: I64) -> Bool:
         return np.zeros(start.size, bool)
     count = np.concatenate(([0], np.cumsum(mask)))
     return count[stop + 1] > count[start]
+
+
+def _unlike(peak: I64, end: I64, quality: F32, rule: tuple[int, float]) -> Bool:
+    """Return which beats lie where, on the whole, no beat agrees with its neighbours: that is noise that looks like beats.
+
+    ``rule``: how many samples on either side count, and the least mean agreement.
+    """
+    near, least = rule
+    low, high = np.searchsorted(peak, peak - near), np.searchsorted(peak, peak + near, side="right")
+    whole = end >= 0
+    # Whole numbers, so that a running sum is exact: the same wherever the record starts.
+    agreed = np.append(0, np.cumsum(np.where(whole, np.rint(quality.astype(np.float64) * 2**20), 0).astype(np.int64)))
+    count = np.append(0, np.cumsum(whole))
+    number = count[high] - count[low]
+    worst: Bool = (number >= FEW) & ((agreed[high] - agreed[low]) / 2**20 < least * number)
+    return worst
 
 
 def _ends(seen: Trace, onset: I64) -> I64:

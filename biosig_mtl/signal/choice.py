@@ -17,6 +17,8 @@ from biosig_mtl.types import F64, I64, Bool
 CERTAIN, LEAST, SURE = 6.0, -5.0, 4.0
 # Alone: no other candidate worth looking at within this share of the interval.
 ALONE = 0.45
+# Intervals this near the usual one have no beat inside that is unlikely by its looks.
+REGULAR = 0.25
 SHORTEST_S = 0.22
 # Intervals against the usual one near by, as a logarithm: a Cauchy density of this width, and a share of anything at all
 # (premature beats, fibrillation), against an even spread over three nepers.
@@ -49,7 +51,9 @@ def choose(at: I64, odds: F64, fs: float, first: int) -> Bool:
     seen = np.flatnonzero(odds > LEAST)
     if not seen.size:
         return chosen
-    at, odds = at[seen], np.clip(odds[seen], -CERTAIN, CERTAIN)
+    odds = np.clip(odds, -CERTAIN, CERTAIN)
+    seen = seen[~_idle(at[seen] / fs, odds[seen])]
+    at, odds = at[seen], odds[seen]
     time = at / fs
     usual = usual_interval(time, odds)
     gap = np.diff(time)
@@ -59,6 +63,21 @@ def choose(at: I64, odds: F64, fs: float, first: int) -> Bool:
     for places, left, right in _stretches(anchor, (first + at) // round(CUT_S * fs)):
         chosen[seen[_search(places, left, right, time, odds, usual)]] = True
     return chosen
+
+
+def _idle(time: F64, odds: F64) -> Bool:
+    """Return which unlikely candidates lie between two certain ones that are one usual interval apart: T and P waves."""
+    strong = np.flatnonzero(odds >= SURE)
+    if strong.size < 2:
+        return np.zeros(time.size, bool)
+    weak = odds < 0
+    after = np.clip(np.searchsorted(time[strong], time), 1, strong.size - 1)
+    interval = np.diff(time[strong])
+    usual = usual_interval(time[strong][1:], odds[strong][1:])
+    regular = np.abs(interval / usual - 1) < REGULAR
+    inside = (time > time[strong][after - 1]) & (time < time[strong][after])
+    idle: Bool = weak & inside & regular[after - 1]
+    return idle
 
 
 def usual_interval(time: F64, odds: F64) -> F64:

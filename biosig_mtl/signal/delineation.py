@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from biosig_mtl.signal.points import Curve, exact, top_shift, windows
-from biosig_mtl.types import F64, I64, Beats, Bool
+from biosig_mtl.types import F32, F64, I64, Beats, Bool
 
 ECG = ("p_on", "p_peak", "qrs_on", "qrs_off", "t_peak", "t_end")
 
@@ -52,7 +52,7 @@ class Span:
     last: F64
     before: int
     after: int
-    level: F64 | None = None
+    level: F32 | None = None
     upright: float = 1.0
 
 
@@ -61,7 +61,7 @@ class Waves:
     """Peaks as samples (−1 where there is none) and their sign; shape (beat,)."""
 
     at: I64
-    sign: F64
+    sign: F32
     fine: F64
 
 
@@ -83,9 +83,9 @@ class Search:
     """What the waves are looked for in: the curve, its course without noise, its steepness, its distance from its course."""
 
     seen: Curve
-    course: F64
-    steep: F64
-    rest: F64
+    course: F32
+    steep: F32
+    rest: F32
 
 
 def ecg_points(seen: Curve, beats: Beats) -> dict[str, F64]:
@@ -142,7 +142,7 @@ def _delineate(search: Search, hearts: Hearts) -> dict[str, F64]:
     return {"p_on": p_on, "p_peak": p.fine, "qrs_on": on, "qrs_off": off, "t_peak": t.fine, "t_end": t_end}
 
 
-def _complex(search: Search, hearts: Hearts) -> tuple[F64, F64, F64]:
+def _complex(search: Search, hearts: Hearts) -> tuple[F64, F64, F32]:
     """Return begin and end of every QRS complex and its height."""
     seen = search.seen
     quiet, block = seen.samples(QUIET_S), seen.samples(NOISE_BLOCK_S)
@@ -166,7 +166,7 @@ def _complex(search: Search, hearts: Hearts) -> tuple[F64, F64, F64]:
     )
 
 
-def _bound(slopes: F64, levels: tuple[F64, F64], quiet: int) -> F64:
+def _bound(slopes: F32, levels: tuple[F32, F32], quiet: int) -> F64:
     """Return how many samples from R the slope falls below the first level for ``quiet`` samples; NaN if it does not.
 
     ``slopes`` run outwards from R, shape (beat, sample). The count starts from the outermost slope above the second level.
@@ -184,7 +184,7 @@ def _bound(slopes: F64, levels: tuple[F64, F64], quiet: int) -> F64:
     return np.where(calm[row, at], at + exact(np.clip(np.where(here > there, part, 0.0), 0, 1)), np.nan)
 
 
-def _t_wave(search: Search, hearts: Hearts, off: F64, known: tuple[F64, F64]) -> tuple[Waves, F64]:
+def _t_wave(search: Search, hearts: Hearts, off: F64, known: tuple[F32, F32]) -> tuple[Waves, F64]:
     seen = search.seen
     fs = seen.fs
     size, level = known
@@ -201,7 +201,7 @@ def _t_wave(search: Search, hearts: Hearts, off: F64, known: tuple[F64, F64]) ->
     return wave, end
 
 
-def _p_wave(search: Search, hearts: Hearts, on: F64, known: tuple[F64, F64]) -> tuple[Waves, F64]:
+def _p_wave(search: Search, hearts: Hearts, on: F64, known: tuple[F32, F64]) -> tuple[Waves, F64]:
     seen = search.seen
     fs = seen.fs
     size, t_end = known
@@ -210,7 +210,7 @@ def _p_wave(search: Search, hearts: Hearts, on: F64, known: tuple[F64, F64]) -> 
     last = on - hearts.at - P_UNTIL_S * fs
     least = np.maximum(SMALLEST_P * size, NOISE_P * _noise(search, hearts.at, NOISE_P_S))
     wave = _wave(search, hearts.at, Span(first, last, seen.samples(P_FROM_S), 0, None, P_UPRIGHT), least)
-    room = wave.at - (hearts.at - rr) - NEXT_QRS_S * fs
+    room = np.asarray(wave.at - np.maximum(hearts.at - rr + NEXT_QRS_S * fs, t_end), np.float64)
     begin = wave.at - _flank(search, wave, (P_FLANK_S, P_REST_S), room, -1)
     return wave, begin
 
@@ -244,7 +244,7 @@ def _wave(search: Search, at: I64, span: Span, least: F64) -> Waves:
     top = np.where(upright, crest, pit)
     known &= (np.where(upright, rise, fall) > least) & (top > first) & (top < last)
     place = np.where(known, at - span.before + top, -1)
-    sign = np.where(upright, 1.0, -1.0)
+    sign = np.where(upright, np.float32(1), np.float32(-1))
     inner = np.clip(place, 1, seen.x.size - 2)
     shift = top_shift(search.course[inner - 1] - search.course[inner], search.course[inner + 1] - search.course[inner])
     return Waves(place, sign, np.where(known, place + shift, np.nan))

@@ -229,7 +229,8 @@ def _filter_blocks(x: F64, out: F32, starts: I64, block: int, design: _Design) -
         rows = pieces[np.append(mine, np.repeat(mine[-1:], AT_ONCE - mine.size)) - memory]
         level = rows[:, :1]
         filtered = irfft(rfft(rows - level, size, axis=1) * gain, size, axis=1)[:, memory : memory + block] + level * gain[0]
-        out[mine[0] : mine[-1] + block] = filtered[: mine.size].ravel()
+        with np.errstate(over="ignore"):
+            out[mine[0] : mine[-1] + block] = filtered[: mine.size].ravel()
 
 
 @lru_cache(maxsize=64)

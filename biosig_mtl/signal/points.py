@@ -18,7 +18,7 @@ STEPS = 65536.0
 GROUPS = 6
 # Gathered windows are worked in lots of so many samples: they stay in the cache, and memory does not grow with the record.
 LOT = 1 << 17
-BLOCK = 1 << 14
+BLOCK = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -191,15 +191,15 @@ def vertex(x: F32, at: I64) -> F64:
 
     Where the sample is no extreme it answers the sample itself; −1 answers NaN.
     """
-    mid = np.clip(at, 1, max(x.size - 2, 1))
-    left, right = x[mid - 1] - x[mid], x[np.minimum(mid + 1, x.size - 1)] - x[mid]
-    shift = top_shift(left, right)
+    mid = np.clip(at, 1, x.size - 2)
+    shift = top_shift(x[mid - 1] - x[mid], x[mid + 1] - x[mid])
     fine: F64 = np.where(at >= 0, at + np.where(mid == at, shift, 0.0), np.nan)
     return fine
 
 
 def top_shift(left: NDArray[np.floating], right: NDArray[np.floating]) -> F64:
     """Return how far a parabola's vertex lies from its middle sample, given how far the neighbours are above it."""
+    left, right = left.astype(np.float64), right.astype(np.float64)
     bend = left + right
     peaked = (left * right >= 0) & (bend != 0)
     return exact(np.where(peaked, np.clip(0.5 * (left - right) / np.where(peaked, bend, 1.0), -0.5, 0.5), 0.0))

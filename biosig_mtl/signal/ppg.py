@@ -20,7 +20,7 @@ PEAK_S, FOOT_S, TILT = 0.32, 0.3, 0.15
 PULSE_S, GRID_HZ = (0.3, 0.5), 31.25
 # Elgendi 2013, section 3: windows of a systolic peak and of a beat, and the offset, here a share of the local mean.
 BLOCK_S, BEAT_S, OFFSET, OFFSET_S, DRIFT_S = 0.111, 0.667, 0.02, 12.0, 1.5
-SECOND_NEAR_S, SECOND_HZ = 0.06, 60.0
+SECOND_NEAR_S, SECOND_HZ = 0.06, 30.0
 # Which way up the wave is: third moment of its slope over so many stretches of so many seconds.
 TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 2, -0.5
 # Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube, height of the rise.
@@ -78,14 +78,14 @@ def upright(trace: Trace) -> tuple[F32, Bool]:
     padded[lead : lead + x.size] = trace.slope()
     slope = padded.reshape(size, block)
     square = slope * slope
-    second, third = square.sum(axis=1), (square * slope).sum(axis=1)
-    near = np.arange(size)[:, None] + np.arange(2 * TURN_BLOCKS + 1)
+    variance, third = (np.asarray(v.sum(axis=1), np.float64) / block for v in (square, square * slope))
+    # Below this there are only crumbs of what a filter left, and the power below would be zero.
+    alive = variance > np.finfo(np.float32).tiny
+    skewness = np.where(alive, third, 0) / np.where(alive, variance, 1) ** 1.5
     # Every stretch votes with its own skewness, so that a movement does not outvote the others.
-    variance = second / block
-    skewness = np.where(variance > 0, third / block / np.where(variance > 0, variance, 1) ** 1.5, 0)
-    vote = np.pad(np.clip(skewness, -2, 2), TURN_BLOCKS)[near].sum(axis=1) / np.maximum(
-        np.pad((variance > 0).astype(np.float32), TURN_BLOCKS)[near].sum(axis=1), 1
-    )
+    near = np.arange(size)[:, None] + np.arange(2 * TURN_BLOCKS + 1)
+    votes = np.pad(np.clip(skewness, -2, 2), TURN_BLOCKS)[near].sum(axis=1)
+    vote = votes / np.maximum(np.pad(alive, TURN_BLOCKS)[near].sum(axis=1), 1)
     turned = vote < UPSIDE_DOWN
     if not turned.any():
         return x, np.zeros(x.size, bool)
@@ -128,7 +128,7 @@ def _elgendi(trace: Trace, x: F32, peak: I64) -> Bool:
     """Return which peaks stand in a block of Elgendi's."""
     if not peak.size:
         return np.zeros(0, bool)
-    # Its windows are long: some 60 samples a second are enough, on a grid of the recording.
+    # Its windows are long: some 30 samples a second are enough, on a grid of the recording.
     step = max(int(trace.fs / SECOND_HZ), 1)
     lead = -trace.first % step
     coarse = x[lead::step]

@@ -18,7 +18,7 @@ from biosig_mtl.signal.points import (
     turns,
     vertex,
 )
-from biosig_mtl.types import F64, I64, Bool
+from biosig_mtl.types import F32, F64, I64, Bool
 
 # Savitzky–Golay: length and degree of the polynomial that is fitted around every sample.
 FIT_S, DEGREE = 0.088, 4
@@ -68,7 +68,7 @@ def ppg_points(seen: Curve, beats: Spans) -> dict[str, F64]:
     See `biosig_mtl.signal.fiducials.DetectFiducials` for what they mean.
     """
     x, slope, bend = seen.fits((0, 1, 2), FIT_S, DEGREE)
-    jerk = np.zeros(x.size)
+    jerk = np.zeros_like(bend)
     np.subtract(bend[2:], bend[:-2], out=jerk[1:-1])
     waves, shoulders, turning = turns(bend), turns(slope), turns(x)
     rise, u = _rise(seen, slope, beats)
@@ -114,13 +114,13 @@ def abp_points(seen: Curve, beats: Spans) -> dict[str, F64]:
     return {**_foot(seen, (x, slope), beats, u), "notch": _notch((x, bend), shut)}
 
 
-def _rise(seen: Curve, slope: F64, beats: Spans) -> tuple[Bool, I64]:
+def _rise(seen: Curve, slope: F32, beats: Spans) -> tuple[Bool, I64]:
     """Return which beats rise, and where they rise most steeply."""
     u = highest(slope, np.maximum(beats.onset, beats.peak - seen.samples(RISE_S)), np.maximum(beats.peak, beats.onset + 1))
     return slope[u] > 0, u
 
 
-def _foot(seen: Curve, curves: tuple[F64, F64], beats: Spans, u: I64) -> dict[str, F64]:
+def _foot(seen: Curve, curves: tuple[F32, F32], beats: Spans, u: I64) -> dict[str, F64]:
     """Return the steepest rise and where the tangent to it meets the level of the onset, between the onset and there."""
     x, slope = curves
     steepest = np.where(u >= 0, slope[u], np.nan)
@@ -129,7 +129,7 @@ def _foot(seen: Curve, curves: tuple[F64, F64], beats: Spans, u: I64) -> dict[st
     return {"foot": np.minimum(u - exact(back), fine), "u": fine}
 
 
-def _closure(seen: Curve, curves: tuple[F64, F64], turning: tuple[Turns, Turns], beats: Spans, first: I64) -> Closure:
+def _closure(seen: Curve, curves: tuple[F32, F32], turning: tuple[Turns, Turns], beats: Spans, first: I64) -> Closure:
     """Return the closure of the valve, not before ``first``, from the curve and its second derivative and where they turn."""
     x, bend = curves
     hills, waves = turning
@@ -150,7 +150,7 @@ def _closure(seen: Curve, curves: tuple[F64, F64], turning: tuple[Turns, Turns],
     return Closure(e, np.where(e >= 0, beside, -1))
 
 
-def _valleys(x: F64, hills: Turns) -> tuple[I64, I64, F64]:
+def _valleys(x: F32, hills: Turns) -> tuple[I64, I64, F32]:
     """Return the minima of a curve that have a maximum behind them, that maximum, and how far the curve rises to it."""
     # Maxima and minima take turns.
     valleys, tops = hills.bottoms, hills.tops
@@ -161,12 +161,12 @@ def _valleys(x: F64, hills: Turns) -> tuple[I64, I64, F64]:
     return valleys, tops, x[tops] - x[valleys]
 
 
-def _notch(curves: tuple[F64, F64], shut: Closure) -> F64:
+def _notch(curves: tuple[F32, F32], shut: Closure) -> F64:
     x, bend = curves
     return np.where(shut.low >= 0, vertex(x, shut.low), vertex(bend, shut.e))
 
 
-def _diastolic(seen: Curve, curves: tuple[F64, F64], turning: tuple[Turns, Turns], beats: Spans, shut: Closure) -> F64:
+def _diastolic(seen: Curve, curves: tuple[F32, F32], turning: tuple[Turns, Turns], beats: Spans, shut: Closure) -> F64:
     """Return the first maximum after the notch, or where the fall is slowest there."""
     x, slope = curves
     after = shut.last + 1

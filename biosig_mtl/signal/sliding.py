@@ -1,8 +1,8 @@
 """Sums and extremes over a sliding window, in log₂(width) passes of whole arrays.
 
 Windows of 1, 2, 4, 8 … samples are put together from two of half the length, and any other width from those. Every result is the
-same operations in the same order wherever the array starts, which a running sum is not: a part of a recording gives the bits of
-the whole. In single precision it is also several times faster than the filters of scipy.ndimage.
+same operations in the same order wherever the array starts, which a running sum is not: so a part of a recording gives the bits
+of the whole. In single precision it is also several times faster than the filters of scipy.ndimage.
 """
 
 from __future__ import annotations
@@ -13,33 +13,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = TypeVar("Float", np.float32, np.float64)
+# So many windows are worked at once: what lies between them stays in the cache, and no new memory has to be asked for.
+AT_ONCE = 16384
 
 
 def sliding_sum(x: NDArray[Float], width: int) -> NDArray[Float]:
     """Return the sum over ``x[i : i + width]`` for every whole window, shape (sample − width + 1,)."""
-    total: NDArray[Float] | None = None
-    taken, part, size = 0, x, 1
-    while True:
-        if width & size:
-            piece = part[taken : taken + x.size - width + 1]
-            total = piece.copy() if total is None else np.add(total, piece, out=total)
-            taken += size
-        if 2 * size > width:
-            assert total is not None
-            return total
-        part = part[:-size] + part[size:]
-        size *= 2
+    out = np.empty(x.size - width + 1, x.dtype)
+    for begin in range(0, out.size, AT_ONCE):
+        _sum(x[begin : begin + AT_ONCE + width - 1], width, out[begin : begin + AT_ONCE])
+    return out
 
 
 def sliding_max(x: NDArray[Float], width: int) -> NDArray[Float]:
     """Return the maximum over ``x[i : i + width]`` for every whole window, shape (sample − width + 1,)."""
+    out = np.empty(x.size - width + 1, x.dtype)
+    for begin in range(0, out.size, AT_ONCE):
+        _max(x[begin : begin + AT_ONCE + width - 1], width, out[begin : begin + AT_ONCE])
+    return out
+
+
+def _sum(x: NDArray[Float], width: int, out: NDArray[Float]) -> None:
+    taken, part, size, first = 0, x, 1, True
+    while True:
+        if width & size:
+            piece = part[taken : taken + out.size]
+            if first:
+                out[:] = piece
+            else:
+                np.add(out, piece, out=out)
+            taken, first = taken + size, False
+        if 2 * size > width:
+            return
+        part = part[:-size] + part[size:]
+        size *= 2
+
+
+def _max(x: NDArray[Float], width: int, out: NDArray[Float]) -> None:
     part, size = x, 1
     while 2 * size <= width:
         part = np.maximum(part[:-size], part[size:])
         size *= 2
-    if size == width:
-        return part
-    return np.maximum(part[: x.size - width + 1], part[width - size : width - size + x.size - width + 1])
+    np.maximum(part[: out.size], part[width - size : width - size + out.size], out=out)
 
 
 def moving_mean(x: NDArray[Float], width: int) -> NDArray[Float]:

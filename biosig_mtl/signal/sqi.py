@@ -23,37 +23,37 @@ LOW = 0.5
 # Written by tests/benchmarks/fit_sqi.py; natural logarithms of odds, "bias" is that of the worst second that has beats.
 COEFFICIENTS: Mapping[str, Mapping[str, float]] = {
     "ecg": {
-        "bias": -11.09,
-        "template": 0.06,
-        "worst": 0.94,
-        "confirmed": 1.65,
-        "doubtful": 1.71,
-        "rate": 2.21,
+        "bias": -8.27,
+        "template": 0.47,
+        "worst": 2.13,
+        "confirmed": 2.23,
+        "doubtful": 0.11,
+        "rate": 2.26,
         "ratio": 2.9,
-        "covered": 5.31,
-        "joint": 3.6,
+        "covered": 3.78,
+        "joint": 2.19,
     },
     "ppg": {
-        "bias": -11.03,
-        "template": 0.0,
-        "worst": 1.68,
-        "confirmed": 0.98,
-        "doubtful": 2.76,
-        "rate": 0.94,
-        "ratio": 1.26,
-        "covered": 5.3,
-        "joint": 3.58,
+        "bias": -7.44,
+        "template": 0.16,
+        "worst": 2.17,
+        "confirmed": 1.41,
+        "doubtful": 2.65,
+        "rate": 0.17,
+        "ratio": 1.51,
+        "covered": 2.33,
+        "joint": 2.82,
     },
     "abp": {
-        "bias": -6.31,
-        "template": 2.03,
-        "worst": 3.65,
-        "confirmed": 1.55,
-        "doubtful": 0.83,
-        "rate": 1.3,
-        "ratio": 1.69,
-        "covered": 0.0,
-        "joint": 2.53,
+        "bias": -7.22,
+        "template": 1.29,
+        "worst": 3.42,
+        "confirmed": 1.2,
+        "doubtful": 0.22,
+        "rate": 1.11,
+        "ratio": 1.6,
+        "covered": 2.17,
+        "joint": 3.17,
     },
 }
 # What leaves everything and what leaves nothing, and how much is left then; between them on a straight line.
@@ -85,7 +85,7 @@ TERMS: Mapping[str, tuple[float, float]] = MappingProxyType(
 # What must hold at once: the term "joint" is their product.
 JOINT = ("template", "covered", "doubtful")
 # Where less power than this lies in the band, noise is to blame rather than the beats; it lowers no figure by itself.
-NOISY, BLAME = 0.5, 5.0
+NOISY = 0.5
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         "missing": "missing",
@@ -138,19 +138,21 @@ def terms(indices: Mapping[str, NDArray[np.floating]]) -> dict[str, F64]:
 def reasons(quality: Quality, below: float = LOW) -> NDArray[np.str_]:
     """Return the gravest reason for a low figure of every second, empty where it is not below ``below``, shape (second,).
 
-    A rule that leaves less than half stands first, then the lack of beats, then whatever lowers the figure most.
+    A rule that leaves less than half stands first, in the order of `REASONS`, then whatever lowers the figure most.
     """
     indices = quality.indices
-    costs = dict.fromkeys(REASONS, np.zeros(quality.sqi.size)) | _ruled(indices)
+    ruled = _ruled(indices)
+    costs = dict.fromkeys(REASONS, np.zeros(quality.sqi.size)) | ruled
     if "template" in indices:
         weights, found = COEFFICIENTS[kind_of(indices)], terms(indices)
         shared = weights.get("joint", 0.0) / len(JOINT)
         for name in TERMS:
             costs[name] = (weights.get(name, 0.0) + shared * (name in JOINT)) * (1 - found[name])
         costs["no beats"] = np.where(np.isnan(indices["template"]), 1e3, 0)
-    costs["snr"] = BLAME * np.clip(1 - np.nan_to_num(indices["snr"].astype(np.float64)) / NOISY, 0, 1)
     table = np.stack([np.minimum(costs[name], 1e3) for name in REASONS])
-    grave = np.array([name in RULES for name in REASONS])[:, None] & (table > -np.log(0.5))
+    table[list(REASONS).index("snr")] = np.where(indices["snr"] >= NOISY, 0, 2e3)
+    decides = {*ruled, "no beats"}
+    grave = np.array([name in decides for name in REASONS])[:, None] & (table > -np.log(0.5))
     # Order decides among grave ones: the first of equal costs is taken.
     gravest = np.where(grave, 1e4, table).argmax(axis=0)
     words = np.array(list(REASONS.values()))[gravest]

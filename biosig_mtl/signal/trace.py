@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from biosig_mtl.types import F32, F64, I64, Bool, Channel, Record
 # Steps smaller than this share of the greatest value near by are below what a float32 can tell.
 RESOLUTION = 2.5e-7
 # Around every instant a signal's own extremes are looked for so far; a finite span keeps parts and wholes alike.
-NEAR_S = 5.0
+NEAR_S, BLOCK_S = 5.0, 0.5
+# A filtered signal whose span over a second and a half is below so many such steps of its source is a rest of rounding.
+CRUMBS = 8
 # A flat stretch this long holds no beat. An ECG may well be flat between T and P; a pulse is not.
 FLAT_S = {"ecg": 1.0}
 FLAT_DEFAULT_S = 0.4
@@ -110,7 +113,7 @@ class Trace:
         size = -(-(lead + x.size) // part)
         padded = np.empty(size * part, np.float32)
         padded[:lead], padded[lead : lead + x.size], padded[lead + x.size :] = x[:1], x, x[-1:]
-        parts = np.add.reduce(padded.reshape(size, part), axis=1)
+        parts = np.einsum("ij->i", padded.reshape(size, part))
         mean = moving_mean(parts, 17) / np.float32(part)
         return np.asarray(mean[(lead + at) // part], np.float32)
 
@@ -128,17 +131,21 @@ class Trace:
 def trace(record: Record, channel: Channel) -> Trace:
     """Return the trace of a channel; flat and saturated stretches are looked for in the channel that it was filtered from."""
     finite = np.isfinite(channel.samples)
-    seams = seam_samples(record, channel.fs, finite.size)
+    first, seams = first_sample(record, channel.fs), seam_samples(record, channel.fs, finite.size)
     source = record.channels.get(channel.source_name, channel)
     if (source.kind, source.fs, source.samples.size) != (channel.kind, channel.fs, channel.samples.size):
         source = channel
-    known = np.isfinite(source.samples)
-    first = first_sample(record, channel.fs)
-    rest = plateaus(hold(source.samples, known), known, channel.fs, first)
-    dead = rest.flat(FLAT_S.get(channel.kind, FLAT_DEFAULT_S))
-    if channel.kind in RAIL_S:
-        dead |= rest.clipped(RAIL_S[channel.kind])
-    values = hold(channel.samples, finite)
+    values, dead = hold(channel.samples, finite), np.zeros(finite.size, bool)
+    if finite.size > 1:
+        known = np.isfinite(source.samples)
+        raw = hold(source.samples, known)
+        near = _Near.of(raw, channel.fs, first)
+        rest = _plateaus(raw, known, near, channel.fs)
+        dead = rest.flat(FLAT_S.get(channel.kind, FLAT_DEFAULT_S))
+        if channel.kind in RAIL_S:
+            dead |= rest.clipped(RAIL_S[channel.kind])
+        if source is not channel:
+            dead |= _crumbs(values, near)
     starts, stops = runs(finite, seams)
     return Trace(values, channel.fs, first, starts, stops, dead, finite, channel.unit)
 
@@ -175,20 +182,55 @@ def plateaus(raw: NDArray[Float], known: Bool, fs: float, first: int = 0) -> Pla
     """
     if raw.size < 2:
         return Plateaus(known[1:] & False, known & False, fs)
-    block = max(round(NEAR_S / 10 * fs), 1)
-    lead = first % block
-    inside = slice(lead, lead + raw.size)
-    padded = held(raw, lead, -(lead + raw.size) % block + 1)
-    blocks = padded[:-1].reshape(-1, block)
-    high, low = moving_max(blocks.max(axis=1), 10)[:, None], -moving_max(-blocks.min(axis=1), 10)[:, None]
-    tiny = np.maximum(high, -low) * raw.dtype.type(RESOLUTION)
-    rests = (np.abs(np.subtract(padded[1:], padded[:-1])).reshape(-1, block) <= tiny).ravel()
-    same = rests[lead : lead + raw.size - 1]
+    return _plateaus(raw, known, _Near.of(raw, fs, first), fs)
+
+
+@dataclass(frozen=True)
+class _Near(Generic[Float]):
+    """The extremes near each block of half a second, and the step that is below what single precision can tell."""
+
+    block: int
+    lead: int
+    high: NDArray[Float]
+    low: NDArray[Float]
+    tiny: NDArray[Float]
+
+    @classmethod
+    def of(cls, raw: NDArray[Float], fs: float, first: int) -> _Near[Float]:
+        block = max(round(BLOCK_S * fs), 1)
+        lead = first % block
+        blocks = _blocks(raw, block, lead)
+        high, low = moving_max(blocks.max(axis=1), 10), -moving_max(-blocks.min(axis=1), 10)
+        return cls(block, lead, high, low, np.maximum(high, -low) * raw.dtype.type(RESOLUTION))
+
+    def spread(self, values: NDArray[Any], size: int) -> NDArray[Any]:
+        """Return the value of each sample's block."""
+        return np.repeat(values, self.block)[self.lead : self.lead + size]
+
+
+def _plateaus(raw: NDArray[Float], known: Bool, near: _Near[Float], fs: float) -> Plateaus:
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.abs(raw[1:] - raw[:-1])
+    same = step <= near.spread(near.tiny, raw.size)[:-1]
     if not known.all():
-        same = same & known[1:] & known[:-1]
-    if not same.any():
-        return Plateaus(same, np.zeros(raw.size, bool), fs)
-    return Plateaus(same, ((blocks >= high - tiny) | (blocks <= low + tiny)).ravel()[inside], fs)
+        same &= known[1:] & known[:-1]
+    rail = np.zeros(raw.size, bool)
+    if same.any():
+        high, low = near.spread(near.high - near.tiny, raw.size), near.spread(near.low + near.tiny, raw.size)
+        rail = (raw >= high) | (raw <= low)
+    return Plateaus(same, rail, fs)
+
+
+def _blocks(x: NDArray[Float], block: int, lead: int) -> NDArray[Float]:
+    """Return blocks on a grid of the recording, shape (block, sample); the end values fill the first and the last."""
+    return held(x, lead, -(lead + x.size) % block).reshape(-1, block)
+
+
+def _crumbs(values: F32, near: _Near[np.float32]) -> Bool:
+    """Return where a filtered signal is no more than what single precision left of its source."""
+    kept = _blocks(values, near.block, near.lead)
+    span = moving_max(kept.max(axis=1) - kept.min(axis=1), 1)
+    return near.spread(span <= CRUMBS * near.tiny, values.size)
 
 
 def _shifted(x: F32, by: int) -> F32:

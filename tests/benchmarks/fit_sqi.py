@@ -84,9 +84,9 @@ def right_seconds(truth_s: F64, found_s: F64, count: int, between_s: tuple[float
         off = np.abs(scoring.nearest(one, other))
         lost = off > scoring.WIDE_S
         if one.size and other.size:
-            # Of two that share their nearest, one is too many.
+            # Of two that have the same partner, one is too many.
             at = np.abs(other[:, None] - one).argmin(axis=0)
-            lost |= np.bincount(at, minlength=other.size)[at] > 1
+            lost |= np.bincount(at[~lost], minlength=other.size)[at] > 1
         for times, into in ((one[lost], wrong), (one, some)):
             for shift in (-AROUND_S, AROUND_S):
                 np.add.at(into, np.clip(np.floor(times + shift).astype(int) + 1, 0, count + 1), 1)

@@ -17,7 +17,7 @@ WHOLE = (np.array([0]), np.array([3000]))
 
 def made(onset: Any, end: Any = None, **more: Any) -> Beats:
     onset = np.asarray(onset, np.int64)
-    end = np.append(onset[1:], -1) if end is None else np.asarray(end, np.int64)
+    end = np.append(onset[1:], -1)[: onset.size] if end is None else np.asarray(end, np.int64)
     quality = np.asarray(more.pop("quality", np.ones(onset.size)), np.float32)
     return Beats("ppg", FS, onset, onset + 20, end, quality, **more)
 

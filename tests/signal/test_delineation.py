@@ -145,8 +145,8 @@ def test_order_holds_for_any_signal_and_any_beats(seed: int, fs: float, smooth: 
         assert (found[early][both] <= found[late][both]).all(), (early, late)
     known = np.isfinite(found["t_end"]) & (end >= 0)
     assert (found["t_end"][known] < end[known]).all()
-    both = np.isfinite(found["t_end"][:-1]) & np.isfinite(found["p_peak"][1:]) & (end[:-1] >= 0)
-    assert (found["t_end"][:-1][both] <= found["p_peak"][1:][both]).all()
+    both = np.isfinite(found["t_end"][:-1]) & np.isfinite(found["p_on"][1:]) & (end[:-1] >= 0)
+    assert (found["t_end"][:-1][both] <= found["p_on"][1:][both]).all()
 
 
 @settings(max_examples=10, deadline=None)
@@ -228,6 +228,18 @@ def test_no_point_needs_more_than_one_beat() -> None:
     found = delineated(record, alone)
     for word, values in found.items():
         assert abs(values[0] / FS - truth[word][5]) < 0.03, word
+
+
+def test_a_record_shorter_than_a_beat_has_the_complex_at_most() -> None:
+    record, beats, truth = heart()
+    low = int(beats.peak[5]) - 25
+    for length in (26, 30, 50):
+        short = with_samples(record, record.channels["ecg_40hz"].samples[low : low + length].astype(np.float64))
+        at = np.array([25])
+        found = delineated(short, Beats("ecg_40hz", FS, at, at, np.array([-1]), np.ones(1, np.float32)))
+        assert all(np.isnan(found[word][0]) for word in ("p_on", "p_peak", "t_peak", "t_end"))
+        assert np.isfinite(found["qrs_off"][0]) == (length == 50)
+        assert abs((found["qrs_on"][0] + low) / FS - truth["qrs_on"][5]) < 0.02
 
 
 def test_points_are_in_exact_steps() -> None:

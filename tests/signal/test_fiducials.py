@@ -250,15 +250,16 @@ def test_a_plain_minimum_is_the_notch_though_the_fall_bends_more_before_it() -> 
 
 def test_derivatives_are_those_of_a_polynomial_up_to_the_ends_of_a_run() -> None:
     time = np.arange(200) / FS
-    x = 1 + 2 * time + 3 * time**2
-    seen = Curve(x, FS, np.array([0]), np.array([200]))
+    x = 2 * time + 3 * time**2
+    seen = Curve(x.astype(np.float32), FS, np.array([0]), np.array([200]))
     level, slope, bend = seen.fits((0, 1, 2), 0.088, 4)
     assert np.allclose(level[10:-10], x[10:-10])
     assert np.allclose(slope[10:-10], (2 + 6 * time)[10:-10])
-    assert np.allclose(bend[10:-10], 6)
-    line = Curve(2 * time, FS, np.array([0, 90]), np.array([60, 200])).fit(1, 0.088, 4)
+    # A float32 near 10 has steps of a millionth, and the second derivative weighs them by the square of the rate.
+    assert np.allclose(bend[10:-10], 6, atol=0.01)
+    line = Curve((2 * time).astype(np.float32), FS, np.array([0, 90]), np.array([60, 200])).fit(1, 0.088, 4)
     for run in (slice(0, 60), slice(90, 200)):
-        assert np.allclose(line[run], 2)
+        assert np.allclose(line[run], 2, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["ppg", "abp", "ecg"])
