@@ -73,17 +73,22 @@ def abp_beats(trace: Trace) -> Detection:
 def _lowest(trace: Trace, soft: F32, at: I64) -> I64:
     before, after = trace.samples(FOOT_S), trace.samples(SUM_S / 2)
     rows = rows_around(soft, at, before, after)
-    lies = np.arange(-before, after) + at[:, None]
-    out = (lies < trace.run_start(at)[:, None]) | (lies >= trace.run_stop(at)[:, None])
-    lowest: I64 = at - before + np.where(out, np.inf, rows).argmin(axis=1)
+    start, stop = (trace.run_start(at) - at).astype(np.int32), (trace.run_stop(at) - at).astype(np.int32)
+    edge = np.flatnonzero((start > -before) | (stop < after))
+    if edge.size:
+        place = np.arange(-before, after, dtype=np.int32)
+        out = (place < start[edge, None]) | (place >= stop[edge, None])
+        rows[edge] = np.where(out, np.float32(np.inf), rows[edge])
+    lowest: I64 = at - before + rows.argmin(axis=1)
     return lowest
 
 
 def _highest(trace: Trace, soft: F32, foot: I64, stop: I64) -> I64:
-    after = trace.samples(FOOT_S) + trace.samples(PEAK_S)
+    limit = (np.minimum(stop, trace.run_stop(foot)) - foot).astype(np.int32)
+    after = max(int(limit.max(initial=1)), 1)
     rows = rows_around(soft, foot, 0, after)
-    lies = np.arange(after) + foot[:, None]
-    highest: I64 = foot + np.where(lies >= np.minimum(stop, trace.run_stop(foot))[:, None], -np.inf, rows).argmax(axis=1)
+    rows[np.arange(after, dtype=np.int32) >= limit[:, None]] = -np.inf
+    highest: I64 = foot + rows.argmax(axis=1)
     return highest
 
 

@@ -31,6 +31,7 @@ CUT_S = 16.0
 # A beat may follow any of so many candidates before it, or the best path up to there.
 BACK = 12
 START = -0.5
+FAR = 1e15
 REACH_S = CUT_S + NEAR_S + 2.0
 LONGEST = np.log((1 - ANYTHING) * WIDTH / np.pi / (WIDTH**2 + 2.25) / SPREAD + ANYTHING)
 
@@ -52,60 +53,64 @@ def choose(at: I64, odds: F64, fs: float, first: int) -> Bool:
     if not seen.size:
         return chosen
     odds = np.clip(odds, -CERTAIN, CERTAIN)
-    seen = seen[~_idle(at[seen] / fs, odds[seen])]
+    seen = seen[~_idle(at[seen], odds[seen], fs)]
     at, odds = at[seen], odds[seen]
-    time = at / fs
-    usual = usual_interval(time, odds)
-    gap = np.diff(time)
+    usual = usual_interval(at, odds, fs)
+    gap = np.diff(at) / fs
     alone = np.minimum(np.append(np.inf, gap), np.append(gap, np.inf)) >= ALONE * usual
     anchor = (odds >= SURE) & alone
     chosen[seen] = anchor
     for places, left, right in _stretches(anchor, (first + at) // round(CUT_S * fs)):
-        chosen[seen[_search(places, left, right, time, odds, usual)]] = True
+        candidates = _Candidates(at.astype(np.float64), odds, usual, fs)
+        chosen[seen[_search(places, left, right, candidates)]] = True
     return chosen
 
 
-def _idle(time: F64, odds: F64) -> Bool:
+def _idle(at: I64, odds: F64, fs: float) -> Bool:
     """Return which unlikely candidates lie between two certain ones that are one usual interval apart: T and P waves."""
     strong = np.flatnonzero(odds >= SURE)
     if strong.size < 2:
-        return np.zeros(time.size, bool)
-    weak = odds < 0
-    after = np.clip(np.searchsorted(time[strong], time), 1, strong.size - 1)
-    interval = np.diff(time[strong])
-    usual = usual_interval(time[strong][1:], odds[strong][1:])
-    regular = np.abs(interval / usual - 1) < REGULAR
-    inside = (time > time[strong][after - 1]) & (time < time[strong][after])
+        return np.zeros(at.size, bool)
+    weak, certain = odds < 0, at[strong]
+    after = np.clip(np.searchsorted(certain, at), 1, strong.size - 1)
+    usual = usual_interval(certain[1:], odds[strong][1:], fs)
+    regular = np.abs(np.diff(certain) / fs / usual - 1) < REGULAR
+    inside = (at > certain[after - 1]) & (at < certain[after])
     idle: Bool = weak & inside & regular[after - 1]
     return idle
 
 
-def usual_interval(time: F64, odds: F64) -> F64:
-    """Return the usual interval in seconds at every candidate."""
-    sure = np.flatnonzero(odds > 0)
-    usual = np.full(time.size, USUAL_S)
+def usual_interval(at: I64, odds: F64, fs: float) -> F64:
+    """Return the usual interval in seconds at every candidate.
+
+    Times are compared as whole samples: differences of seconds are rounded, and differently where a part starts elsewhere.
+    """
+    sure = at[odds > 0]
+    usual = np.full(at.size, USUAL_S)
     if sure.size < 3:
         return usual
-    interval, middle = np.diff(time[sure]), time[sure][1:]
+    interval, middle = np.diff(sure) / fs, sure[1:]
     good = (interval >= INTERVAL_S[0]) & (interval <= INTERVAL_S[1])
     interval, middle = interval[good], middle[good]
     if not middle.size:
         return usual
-    spot = np.searchsorted(middle, time)[:, None] + np.arange(-HALF, HALF + 1)
+    spot = np.searchsorted(middle, at)[:, None] + np.arange(-HALF, HALF + 1)
     inside = np.clip(spot, 0, middle.size - 1)
-    near = (spot >= 0) & (spot < middle.size) & (np.abs(middle[inside] - time[:, None]) <= NEAR_S)
+    near = (spot >= 0) & (spot < middle.size) & (np.abs(middle[inside] - at[:, None]) <= round(NEAR_S * fs))
     window = np.sort(np.where(near, interval[inside], np.inf).astype(np.float32), axis=1)
     known = near.sum(axis=1)
-    median = window[np.arange(time.size), np.maximum(known - 1, 0) // 2]
+    median = window[np.arange(at.size), np.maximum(known - 1, 0) // 2]
     return np.where(known >= 2, median.astype(np.float64), USUAL_S)
 
 
 @dataclass(frozen=True)
-class _Bounds:
-    """Anchors beside stretches, −1 where there is none, shape (stretch,)."""
+class _Candidates:
+    """Positions in samples (whole numbers), log-odds and usual intervals in seconds, shape (candidate,)."""
 
-    left: I64
-    right: I64
+    at: F64
+    odds: F64
+    usual: F64
+    fs: float
 
 
 def _stretches(anchor: Bool, cut: I64) -> list[tuple[I64, I64, I64]]:
@@ -144,26 +149,26 @@ def fit(interval: F64, usual: F64) -> F64:
     return np.where(interval >= SHORTEST_S, ratio, -np.inf)
 
 
-def _search(places: I64, left: I64, right: I64, time: F64, odds: F64, usual: F64) -> I64:
+def _search(places: I64, left: I64, right: I64, of: _Candidates) -> I64:
     """Return the candidates on the best paths from left to right anchor (open where there is none)."""
     count, width = places.shape
     rows = np.arange(count)
     there = places >= 0
-    t = np.where(there, time[places], -1e9)
-    z = np.where(there, odds[places], -np.inf)
-    u = usual[places]
-    t_left = np.where(left >= 0, time[left], -1e9)
+    t = np.where(there, of.at[places], -FAR)
+    z = np.where(there, of.odds[places], -np.inf)
+    u = of.usual[places]
+    t_left = np.where(left >= 0, of.at[left], -FAR)
     best = np.full((count, width), -np.inf)
     before = np.full((count, width), -1)
     running = np.full((count, width + 1), -np.inf)
     running_at = np.full((count, width + 1), -1)
     for j in range(width + 1):
         last = j == width
-        tj = np.where(right >= 0, time[right], 1e9) if last else t[:, j]
-        uj = (usual[right] if last else u[:, j])[:, None]
+        tj = np.where(right >= 0, of.at[right], FAR) if last else t[:, j]
+        uj = (of.usual[right] if last else u[:, j])[:, None]
         low = max(j - BACK, 0)
         options = np.empty((count, j - low + 2))
-        links = fit(tj[:, None] - np.concatenate((t[:, low:j], t_left[:, None]), axis=1), uj)
+        links = fit((tj[:, None] - np.concatenate((t[:, low:j], t_left[:, None]), axis=1)) / of.fs, uj)
         options[:, : j - low] = best[:, low:j] + links[:, :-1]
         options[:, -2] = np.where(left >= 0, links[:, -1], START)
         options[:, -1] = running[:, low] + LONGEST

@@ -78,7 +78,9 @@ def _noise(beats: Detection, trace: Trace) -> Bool:
 def log_odds(looks: F32, weights: Sequence[float]) -> F64:
     """Return a constant and a weighted sum of what speaks for each candidate."""
     # Not a matrix product: its last bit may depend on where a row lies.
-    total: F64 = (looks * np.asarray(weights[1:], np.float64)).sum(axis=1) + weights[0]
+    total = np.full(looks.shape[0], weights[0])
+    for column, weight in zip(looks.T, weights[1:], strict=True):
+        total += weight * column
     return total
 
 

@@ -29,9 +29,8 @@ def marks(peak: I64, follows: Bool, fs: float) -> I8:
     out = np.zeros(peak.size, np.int8)
     if peak.size < 3:
         return out
-    time = peak / fs
-    usual = usual_interval(time, np.ones(peak.size))
-    after = np.where(follows[:-1], np.diff(time), np.nan)
+    usual = usual_interval(peak, np.ones(peak.size), fs)
+    after = np.where(follows[:-1], np.diff(peak) / fs, np.nan)
     before, after = np.append(np.nan, after), np.append(after, np.nan)
     with np.errstate(invalid="ignore"):
         early = before < EARLY * usual

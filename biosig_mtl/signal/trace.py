@@ -62,10 +62,14 @@ class Trace:
 
     def run_start(self, at: I64) -> I64:
         """Return where the run of each position starts."""
+        if self.starts.size == 1:
+            return np.full(at.size, self.starts[0])
         return self.starts[np.maximum(np.searchsorted(self.starts, at, side="right") - 1, 0)]
 
     def run_stop(self, at: I64) -> I64:
         """Return where the run of each position stops."""
+        if self.starts.size == 1:
+            return np.full(at.size, self.stops[0])
         return self.stops[np.maximum(np.searchsorted(self.starts, at, side="right") - 1, 0)]
 
     def block(self, at: I64, seconds: float) -> I64:

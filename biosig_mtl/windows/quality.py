@@ -99,10 +99,12 @@ def track_means(rows: F64, start: F64, length: float) -> F64:
 def _sums(rows: F64, start: F64, stop: F64) -> F64:
     """Return the integral of stair-like tracks between fractions of their samples, shape (track, window)."""
     longer = np.concatenate([rows, np.zeros((rows.shape[0], 1))], axis=1)
+    # To a billionth of a sample: an onset has the same fraction wherever the part starts.
+    start, stop = np.round(start, 9), np.round(stop, 9)
     first, last = np.floor(start).astype(np.int64), np.floor(stop).astype(np.int64)
     whole = np.add.reduceat(longer, np.stack([first, last], axis=1).ravel(), axis=1)[:, ::2]
     whole = np.where(last > first, whole, 0)
-    return whole - longer[:, first] * (start - first) + longer[:, last] * (stop - last)
+    return whole - longer[:, first] * np.round(start - first, 9) + longer[:, last] * np.round(stop - last, 9)
 
 
 def _track(record: Record, name: str) -> Quality | None:
