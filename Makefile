@@ -40,8 +40,13 @@ lint: $(STAMP)
 test: lint
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/pytest -n $(JOBS) -m "not benchmark" --cov --cov-branch --cov-fail-under=90 --cov-report=term:skip-covered
 
-bench: $(STAMP)
-	MPLBACKEND=Agg $(BIN)/pytest -m benchmark -s tests
+# Ours beside NeuroKit2, WFDB, sleepecg, HeartPy, BioSPPy and py-ecg-detectors, on one thread; some minutes.
+bench: $(STAMP) .venv/.bench-installed
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/pytest -m benchmark -s tests/benchmarks
+
+.venv/.bench-installed: $(STAMP)
+	$(BIN)/pip install --disable-pip-version-check --no-input --quiet -c constraints.txt -e ".[bench]"
+	@touch $@
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

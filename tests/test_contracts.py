@@ -120,7 +120,7 @@ STEP_EXAMPLES: dict[str, list[dict[str, Any]]] = {
         {"channel": "ecg", "name": "new", "low_hz": 0.5, "high_hz": 40.0, "family": "chebyshev2", "order": 4},
     ],
     "detect_beats": [{"channel": "ppg_12hz"}, {"channel": "ecg_40hz"}, {"channel": "abp"}, {"channel": "abp", "name": "line"}],
-    "detect_fiducials": [{"channel": "ppg_12hz"}, {"channel": "abp"}],
+    "detect_fiducials": [{"channel": "ppg_12hz"}, {"channel": "abp"}, {"channel": "ecg_40hz"}],
     "assess_quality": [{"channel": "ppg_12hz", "raw": "ppg"}, {"channel": "ecg_40hz", "raw": "ecg"}, {"channel": "abp"}],
 }
 STEPS_AND_SETTINGS = [(name, settings) for name, found in STEP_EXAMPLES.items() for settings in found]

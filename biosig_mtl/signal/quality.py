@@ -17,8 +17,8 @@ from biosig_mtl.signal.trace import NEAR_S
 from biosig_mtl.types import F64, Beats, Channel, ChannelInfo, Quality, RecipeError, Record
 
 FS = 1.0
-# A pressure rises faster than it falls: in 99 of 100 seconds of MIMIC in less than half a beat; upside down in 0.7 of it.
-UPSIDE_DOWN = 0.5
+# A pressure rises faster than it falls: in 99 of 100 seconds of MIMIC in less than half a beat; upside down it takes 0.7 of it.
+UPSIDE_DOWN = 0.55
 
 
 @dataclass(frozen=True)

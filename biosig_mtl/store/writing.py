@@ -19,7 +19,7 @@ from biosig_mtl.types import DataError, Features, Rejected, Windows
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,8 @@ def rhythm(rng: Generator, *, irregular: bool, ectopic: bool) -> tuple[F64, Bool
 
 def _early(rng: Generator, count: int) -> Bool:
     """Return which beats are premature: single ones, stretches of every second or third beat, and runs of four."""
-    early: Bool = rng.random(count) < rng.uniform(0.03, 0.2)
+    share = rng.uniform(0.03, 0.2)
+    early: Bool = rng.random(count) < share
     for start in np.flatnonzero(rng.random(count) < 0.004):
         early[start : start + 60 : 2 if rng.random() < 0.6 else 3] = True
     for start in np.flatnonzero(rng.random(count) < 0.002):

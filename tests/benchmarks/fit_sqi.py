@@ -2,11 +2,11 @@
 
 Run by hand after any change of detectors, agreement or noise (a minute)::
 
-    python -m tests.benchmarks.fit_sqi [DATA]
+    python -m tests.benchmarks.fit_sqi write          # writes COEFFICIENTS into biosig_mtl/signal/sqi.py
+    python -m tests.benchmarks.fit_sqi check [DATA]   # tells how reliable the figure is that stands there
 
-It prints `COEFFICIENTS` of `biosig_mtl/signal/sqi.py` to be pasted there, and how reliable the figure is: on simulated people
-that were not fitted on, and, where the folder of real recordings is given, on annotated ones. Nothing is learned from those.
-Run it a second time after pasting: the figures that it prints are those of the coefficients that stand in the module.
+The check is on simulated people that were not fitted on, and, where the folder of real recordings is given, on annotated ones.
+Nothing is learned from those.
 
 The fit is a logistic regression with slopes that may not be negative (L-BFGS-B) and a small ridge, over seconds of ECG and PPG
 at the three levels of noise, a third each, and of plain noise without any beat. The simulator adds no noise to a pressure line;
@@ -25,7 +25,8 @@ import numpy as np
 from biosig_mtl.data.noise import LEVELS, band_noise, bursts, ppg_noise
 from biosig_mtl.data.synthetic import Cohort, simulate
 from biosig_mtl.signal import AssessQuality, Bandpass, DetectBeats, Step
-from biosig_mtl.signal.sqi import COEFFICIENTS, sqi, terms
+from biosig_mtl.signal import sqi as sqi_module
+from biosig_mtl.signal.sqi import sqi, terms
 from biosig_mtl.types import F32, F64, Bool, Channel, Quality, Record
 from tests.benchmarks import inputs, scoring
 
@@ -207,12 +208,18 @@ def literal(fitted: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join([*lines, "}"])
 
 
-def main(root: Path | None) -> None:
-    """Fit, print, and check."""
+def write() -> None:
+    """Put the coefficients of a fresh fit into the module."""
+    path = Path(str(sqi_module.__file__))
+    source = path.read_text(encoding="utf-8")
+    head, _, rest = source.partition("COEFFICIENTS: Mapping")
+    tail = rest.partition("\n}\n")[2]
     fitted = {kind: fit(simulated(kind, FITTED_SEED)) for kind in KINDS}
-    print(literal(fitted))  # noqa: T201
-    same = all(fitted[kind] == dict(COEFFICIENTS[kind]) for kind in KINDS)
-    print("these stand in sqi.py" if same else "sqi.py holds others: paste these there, then run again to check")  # noqa: T201
+    path.write_text(head + literal(fitted) + "\n" + tail, encoding="utf-8")
+
+
+def check(root: Path | None) -> None:
+    """Print how reliable the figure is with the coefficients of the module."""
     for kind in KINDS:
         print(told(f"{kind} simulated", simulated(kind, CHECKED_SEED)))  # noqa: T201
     for name, (_, found) in (real(root) if root else {}).items():
@@ -220,4 +227,10 @@ def main(root: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    match sys.argv[1:]:
+        case ["write"]:
+            write()
+        case ["check", *folder]:
+            check(Path(folder[0]) if folder else None)
+        case _:
+            sys.exit(f"usage: {__doc__}")
