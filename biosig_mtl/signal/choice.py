@@ -94,13 +94,16 @@ def usual_interval(at: I64, odds: F64, fs: float) -> F64:
     interval, middle = interval[good], middle[good]
     if not middle.size:
         return usual
-    spot = np.searchsorted(middle, at)[:, None] + np.arange(-HALF, HALF + 1)
-    inside = np.clip(spot, 0, middle.size - 1)
-    near = (spot >= 0) & (spot < middle.size) & (np.abs(middle[inside] - at[:, None]) <= round(NEAR_S * fs))
-    window = np.sort(np.where(near, interval[inside], np.inf).astype(np.float32), axis=1)
-    known = near.sum(axis=1)
-    median = window[np.arange(at.size), np.maximum(known - 1, 0) // 2]
-    return np.where(known >= 2, median.astype(np.float64), USUAL_S)
+    near = round(NEAR_S * fs)
+    here = np.lib.stride_tricks.sliding_window_view(np.pad(middle, HALF, constant_values=np.iinfo(np.int64).min // 4), 2 * HALF + 1)
+    window = np.lib.stride_tricks.sliding_window_view(np.pad(interval.astype(np.float32), HALF), 2 * HALF + 1)
+    known = np.abs(here - middle[:, None]) <= near
+    count = known.sum(axis=1)
+    ordered = np.sort(np.where(known, window, np.float32(np.inf)), axis=1)
+    median = ordered[np.arange(middle.size), (count - 1) // 2]
+    spot = np.minimum(np.searchsorted(middle, at), middle.size - 1)
+    told = (count[spot] >= 2) & (np.abs(middle[spot] - at) <= near)
+    return np.where(told, median[spot].astype(np.float64), USUAL_S)
 
 
 @dataclass(frozen=True)

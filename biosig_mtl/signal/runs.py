@@ -37,10 +37,13 @@ def seam_samples(record: Record, fs: float, size: int) -> I64:
 
 def runs(valid: Bool, seams: I64) -> tuple[I64, I64]:
     """Return start and stop (one past the end) of every stretch of valid samples without a seam inside."""
-    padded = np.zeros(valid.size + 2, np.int8)
-    padded[1:-1] = valid
-    step = np.diff(padded)
-    starts, stops = np.flatnonzero(step == 1), np.flatnonzero(step == -1)
+    if valid.size and valid.all():
+        starts, stops = np.zeros(1, np.int64), np.full(1, valid.size, np.int64)
+    else:
+        padded = np.zeros(valid.size + 2, np.int8)
+        padded[1:-1] = valid
+        change = np.flatnonzero(np.diff(padded))
+        starts, stops = change[::2], change[1::2]
     if seams.size:
         inner = seams[valid[seams] & valid[seams - 1]]
         starts, stops = np.union1d(starts, inner), np.union1d(stops, inner)
@@ -49,12 +52,15 @@ def runs(valid: Bool, seams: I64) -> tuple[I64, I64]:
 
 def long_runs(mask: Bool, shortest: int) -> Bool:
     """Keep only the true stretches of at least ``shortest`` samples."""
-    starts, stops = runs(mask, np.empty(0, np.int64))
-    keep = stops - starts >= shortest
-    change = np.zeros(mask.size + 1, np.int8)
-    change[starts[keep]] = 1
-    change[stops[keep]] -= 1
-    return np.cumsum(change[:-1], dtype=np.int8).astype(bool)
+    at = np.flatnonzero(mask)
+    out = np.zeros(mask.size, bool)
+    if at.size >= max(shortest, 1):
+        edge = np.flatnonzero(np.diff(at) > 1)
+        first, last = np.append(0, edge + 1), np.append(edge, at.size - 1)
+        keep = last - first + 1 >= shortest
+        kept = np.repeat(keep, last - first + 1)
+        out[at[kept]] = True
+    return out
 
 
 def hold(x: NDArray[Float], valid: Bool) -> NDArray[Float]:

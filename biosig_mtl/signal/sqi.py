@@ -4,8 +4,8 @@ A second counts as right where every true beat within half a second of it was fo
 few terms, each of which can only raise the figure, says how probable that is: how far beats agree with their neighbours and two
 detectors with each other, whether the rhythm is possible, and whether beats fill the time. Its coefficients were fitted on
 simulated recordings, whose beats are known, at three levels of noise and on plain noise
-(``python -m tests.benchmarks.fit_sqi``): no label of any data set was used. Rules come on top of it, as factors: what they find
-no detector can mend.
+(``python -m tests.benchmarks.fit_sqi write``): no label of any data set was used. Rules come on top of it, as factors: what
+they find no detector can mend.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ def terms(indices: Mapping[str, NDArray[np.floating]]) -> dict[str, F64]:
 def reasons(quality: Quality, below: float = LOW) -> NDArray[np.str_]:
     """Return the gravest reason for a low figure of every second, empty where it is not below ``below``, shape (second,).
 
-    A rule that leaves less than half stands first, in the order of `REASONS`, then whatever lowers the figure most.
+    A rule that leaves less than half stands first, in the order of `REASONS`, then whatever lowers the figure most. Indices
+    that a track does not have are no reason; a low figure that nothing explains is told to be noise.
     """
     indices = quality.indices
     ruled = _ruled(indices)
@@ -146,16 +147,17 @@ def reasons(quality: Quality, below: float = LOW) -> NDArray[np.str_]:
     if "template" in indices:
         weights, found = COEFFICIENTS[kind_of(indices)], terms(indices)
         shared = weights.get("joint", 0.0) / len(JOINT)
-        for name in TERMS:
-            costs[name] = (weights.get(name, 0.0) + shared * (name in JOINT)) * (1 - found[name])
+        for name, value in found.items():
+            if name in TERMS:
+                costs[name] = (weights.get(name, 0.0) + shared * (name in JOINT)) * (1 - value)
         costs["no beats"] = np.where(np.isnan(indices["template"]), 1e3, 0)
     table = np.stack([np.minimum(costs[name], 1e3) for name in REASONS])
-    table[list(REASONS).index("snr")] = np.where(indices["snr"] >= NOISY, 0, 2e3)
+    table[list(REASONS).index("snr")] = np.where(indices.get("snr", np.float32(1)) >= NOISY, 0, 2e3)
     decides = {*ruled, "no beats"}
     grave = np.array([name in decides for name in REASONS])[:, None] & (table > -np.log(0.5))
     # Order decides among grave ones: the first of equal costs is taken.
     gravest = np.where(grave, 1e4, table).argmax(axis=0)
-    words = np.array(list(REASONS.values()))[gravest]
+    words = np.where(table.max(axis=0) > 0, np.array(list(REASONS.values()))[gravest], "noise")
     return np.where(quality.sqi < below, words, "")
 
 

@@ -233,8 +233,8 @@ def _blocks(x: NDArray[Float], block: int, lead: int) -> NDArray[Float]:
 def _crumbs(values: F32, near: _Near[np.float32]) -> Bool:
     """Return where a filtered signal is no more than what single precision left of its source."""
     kept = _blocks(values, near.block, near.lead)
-    span = moving_max(kept.max(axis=1) - kept.min(axis=1), 1)
-    return near.spread(span <= CRUMBS * near.tiny, values.size)
+    nothing = moving_max(kept.max(axis=1) - kept.min(axis=1), 1) <= CRUMBS * near.tiny
+    return near.spread(nothing, values.size) if nothing.any() else np.zeros(values.size, bool)
 
 
 def _shifted(x: F32, by: int) -> F32:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pytest
 
-from biosig_mtl.types import F64, Channel, Record
+from biosig_mtl.data.noise import NoiseName
+from biosig_mtl.data.synthetic import Cohort
+from biosig_mtl.data.synthetic import simulate as simulate_person
+from biosig_mtl.signal import Bandpass, DetectBeats
+from biosig_mtl.types import F64, Beats, Channel, Record
+
+FILTERED = {"ppg": ("ppg_12hz", 0.5, 12.0), "ecg": ("ecg_40hz", 0.5, 40.0)}
+NAMES = {"ppg": "PLETH", "ecg": "II", "abp": "ABP"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,32 @@ def _simulate(duration_s: float, seed: int = 0, noise: float = 0.0, rate: float 
     seen = (at > 0.1) & (at < duration_s - 0.6)
     record = Record("simulated", "s", "1", channels)
     return Simulated(record, at[seen], at[(at > 0.2) & (at < duration_s)] - 0.15, sbp[seen], dbp[seen])
+
+
+def detected(record: Record, kind: str) -> Beats:
+    """Return the beats of a channel after the usual filter of its kind."""
+    name = kind
+    if kind in FILTERED:
+        name, low, high = FILTERED[kind]
+        record = Bandpass(kind, name, low, high)(record)
+    return DetectBeats(name)(record).beats[name]
+
+
+def with_samples(record: Record, change: Callable[[F64], F64]) -> Record:
+    """Return a record whose samples are changed."""
+    changed = {
+        n: replace(c, samples=change(c.samples.astype(np.float64)).astype(np.float32)) for n, c in record.channels.items()
+    }
+    return replace(record, channels=changed)
+
+
+@cache
+def person(seed: int, noise: NoiseName, duration_s: float = 60.0, fs: float = 125.0) -> Record:
+    """Return a person of the simulated cohort: some premature beats, irregular stretches, and noise of the level."""
+    (made,) = simulate_person(Cohort(1, 1, duration_s, fs, seed, 0.0, noise=noise), 0)
+    units = {"ppg": "au", "ecg": "mV", "abp": "mmHg"}
+    channels = {k: Channel(k, k, units[k], fs, made.channels[n].astype(np.float32)) for k, n in NAMES.items()}
+    return Record(made.name, "s", "1", channels)
 
 
 @pytest.fixture(scope="session")

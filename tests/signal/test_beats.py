@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from biosig_mtl.signal import Bandpass, DetectBeats, Resample
-from biosig_mtl.types import F64, Beats, Channel, ChannelInfo, RecipeError, Record
-
-FILTERED = {"ppg": ("ppg_12hz", 0.5, 12.0), "ecg": ("ecg_40hz", 0.5, 40.0)}
-
-
-def detected(record: Record, kind: str) -> Beats:
-    name = kind
-    if kind in FILTERED:
-        name, low, high = FILTERED[kind]
-        record = Bandpass(kind, name, low, high)(record)
-    return DetectBeats(name)(record).beats[name]
+from biosig_mtl.signal import DetectBeats, Resample
+from biosig_mtl.types import F64, Channel, ChannelInfo, RecipeError, Record
+from tests.signal.conftest import detected, with_samples
 
 
 def score(truth_s: F64, found_s: F64, tolerance_s: float) -> tuple[float, float]:
@@ -31,13 +21,6 @@ def score(truth_s: F64, found_s: F64, tolerance_s: float) -> tuple[float, float]
     error = found_s[nearer] - truth_s
     hits = np.unique(nearer[np.abs(error) <= tolerance_s]).size
     return 2 * hits / (truth_s.size + found_s.size), float(np.median(error))
-
-
-def with_samples(record: Record, change: Callable[[F64], F64]) -> Record:
-    changed = {
-        n: replace(c, samples=change(c.samples.astype(np.float64)).astype(np.float32)) for n, c in record.channels.items()
-    }
-    return replace(record, channels=changed)
 
 
 @pytest.mark.parametrize("rate", [45, 75, 110, 150])

@@ -157,6 +157,13 @@ def test_without_beats_there_are_reasons_too(simulate: Any) -> None:
     assert set(reasons(track, below=0.7)) == {"noise"}
 
 
+def test_a_track_of_few_indices_has_reasons_as_far_as_they_go() -> None:
+    flat = np.array([0.0, 0.9, 0.0], np.float32)
+    none = np.zeros(3, np.float32)
+    made = Quality("ppg", 1.0, np.array([1.0, 0.0, 0.2], np.float32), {"missing": none, "flat": flat, "clipped": none})
+    assert reasons(made).tolist() == ["", "flat", "noise"]
+
+
 TIME_S = np.arange(125 * 40) / 125
 HOSTILE: dict[str, tuple[Callable[[F64], Any], set[str]]] = {
     "flat": (lambda x: np.full(x.size, 3.3), {"flat"}),
