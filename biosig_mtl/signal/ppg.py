@@ -22,11 +22,12 @@ PULSE_S, GRID_HZ = (0.3, 0.5), 31.25
 BLOCK_S, BEAT_S, OFFSET, OFFSET_S, DRIFT_S = 0.111, 0.667, 0.02, 12.0, 1.5
 SECOND_NEAR_S, SECOND_HZ = 0.06, 30.0
 # Which way up the wave is: third moment of its slope over so many stretches of so many seconds.
-TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 2, -0.5
+TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 2, -0.2
+STEEPEST = np.float32(4)
 # Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube, height of the rise.
 # Fitted by tests/benchmarks/fit_odds.py on the simulated cohort with noise, whose pulses are known.
 ODDS = (-2.20, -3.29, -4.79, 1.29, -1.01, 6.42, 3.43)
-LEAST_CONTRAST, LEAST_ODDS = 0.5, 0.6
+LEAST_CONTRAST, LEAST_ODDS = 0.4, 0.6
 REACH_S = templates.REACH_S + TURN_S * (TURN_BLOCKS + 1)
 
 
@@ -77,6 +78,9 @@ def upright(trace: Trace) -> tuple[F32, Bool]:
     padded = np.zeros(size * block, np.float32)
     padded[lead : lead + x.size] = trace.slope()
     slope = padded.reshape(size, block)
+    # A step of the sensor is steeper than any pulse: it counts no more than a pulse does.
+    steepest = STEEPEST * np.einsum("ij->i", np.abs(slope))[:, None] / np.float32(block)
+    slope = np.clip(slope, -steepest, steepest)
     square = slope * slope
     variance, third = (np.asarray(v.sum(axis=1), np.float64) / block for v in (square, square * slope))
     # Below this there are only crumbs of what a filter left, and the power below would be zero.

@@ -52,13 +52,17 @@ class Grid:
 
     def cut(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Return windows of one channel, shape (window, time); NaN (False) where the channel ends before the others."""
+        return self.cut_some(samples, slice(None))
+
+    def cut_some(self, samples: NDArray[Any], rows: I64 | slice) -> NDArray[Any]:
+        """Return some windows of one channel, shape (row, time)."""
         if not self.first.size:
             return np.empty((0, self.samples), samples.dtype)
         short = int(self.first.max()) + self.samples - samples.size
         if short > 0:
             unknown = False if samples.dtype == bool else np.nan
             samples = np.concatenate([samples, np.full(short, unknown, samples.dtype)])
-        return sliding_window_view(samples, self.samples)[self.first]
+        return sliding_window_view(samples, self.samples)[self.first[rows]]
 
 
 def take_rows(grid: Grid, rows: I64) -> Grid:

@@ -6,10 +6,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from biosig_mtl.types import F32
+from biosig_mtl.types import F32, Bool
 
 FINGERPRINTS = 16
 _RUN = 64  # samples that one fingerprint covers: half a second at 125 Hz, too long for two people to share by chance
+
+
+_AT_ONCE = 1024
 
 
 def fingerprints(raw: F32) -> NDArray[np.uint64]:
@@ -27,16 +30,25 @@ def fingerprints(raw: F32) -> NDArray[np.uint64]:
     middle = raw[:, 1 : 1 + runs.shape[1]]
     maximum = (middle > raw[:, : runs.shape[1]]) & (middle >= raw[:, 2 : 2 + runs.shape[1]])
     row, column = np.nonzero(maximum)
-    bits = np.ascontiguousarray(runs[row, column])
-    distinct = (np.diff(np.sort(bits, axis=1), axis=1) > 0).sum(axis=1) + 1
-    row, bits = row[distinct >= _RUN // 4], bits[distinct >= _RUN // 4]
-    weights = np.random.default_rng(20220125).integers(1, 2**63, _RUN, dtype=np.uint64) | np.uint64(1)
-    mixed = (bits.view(np.uint32).astype(np.uint64) * weights).sum(axis=1, dtype=np.uint64)
-    mixed ^= mixed >> np.uint64(29)
-    mixed = np.maximum(mixed * np.uint64(0xBF58476D1CE4E5B9), 1)
+    mixed, told = np.empty(row.size, np.uint64), np.empty(row.size, bool)
+    # Some runs at a time stay in the cache.
+    for begin in range(0, row.size, _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        mixed[part], told[part] = _hashes(np.ascontiguousarray(runs[row[part], column[part]]))
+    row, mixed = row[told], mixed[told]
     order = np.lexsort((mixed, row))
     row, mixed = row[order], mixed[order]
     rank = np.arange(row.size) - np.searchsorted(row, row, side="left")
     small = rank < FINGERPRINTS
     out[row[small], rank[small]] = mixed[small]
     return out
+
+
+def _hashes(runs: F32) -> tuple[NDArray[np.uint64], Bool]:
+    """Return the hash of every run, not 0, and whether it has enough distinct values."""
+    weights = np.random.default_rng(20220125).integers(1, 2**63, _RUN, dtype=np.uint64) | np.uint64(1)
+    mixed = (runs.view(np.uint32) * weights).sum(axis=1, dtype=np.uint64)
+    mixed ^= mixed >> np.uint64(29)
+    runs.sort(axis=1)
+    distinct = (runs[:, 1:] > runs[:, :-1]).sum(axis=1) + 1
+    return np.maximum(mixed * np.uint64(0xBF58476D1CE4E5B9), np.uint64(1)), distinct >= _RUN // 4
