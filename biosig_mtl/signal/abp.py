@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from biosig_mtl.signal import templates
-from biosig_mtl.signal.detection import CONTRAST, Detection, confirmed, log_ratio
+from biosig_mtl.signal.detection import CONTRAST, Detection, Group, confirmed, in_parts, log_ratio
 from biosig_mtl.signal.sliding import moving_mean, rows_around
 from biosig_mtl.signal.trace import Trace
-from biosig_mtl.types import F32, I64, Bool
+from biosig_mtl.types import F32, I64
 
 # Zong 2003: window of the slope sum.
 SUM_S = 0.128
 # A rise that is shorter than that makes a plateau; a second mean gives it one top.
 TOP_S = 0.064
 APART_S = 0.22
+SOFT_S = 0.024
 SMALLEST = 0.4
 SMALLEST_PULSE = 0.3
 # Where the unit is mmHg: the noise of a line that is closed or open to the air.
@@ -40,27 +41,19 @@ def abp_beats(trace: Trace) -> Detection:
     pressures that were recorded.
     """
     x = trace.values
-    # Extremes are looked for in the mean of three samples: else a label is the extreme of the noise (0.9 mmHg for 1).
-    soft = moving_mean(x, 3)
-    slope = trace.slope()
-    total = moving_mean(np.maximum(moving_mean(slope, 3), 0), trace.samples(SUM_S))
-    total = moving_mean(total, trace.samples(TOP_S))
-    at = trace.crests(total, APART_S)
-    at = at[total[at] >= SMALLEST * trace.usual(at, total[at])]
+    (at, height, contrast), (crest, crest_height) = in_parts(trace, _look, AROUND_S)
+    high = height >= SMALLEST * trace.usual(at, height)
+    at, contrast = at[high], contrast[high]
     if not at.size:
-        return _plain(at, at, np.empty(0, bool))
-    foot = _lowest(trace, soft, at)
+        return _nothing()
+    foot = _lowest(trace, at)
     following = np.maximum(np.append(foot[1:], x.size), at + 1)
-    peak = _highest(trace, soft, foot, np.minimum(at + trace.samples(PEAK_S), following))
+    peak = _highest(trace, foot, np.minimum(at + trace.samples(PEAK_S), following))
     pulse = x[peak] - x[foot]
     floor = SMALLEST_PULSE_MMHG if trace.unit.lower() == "mmhg" else 0.0
     real = (pulse > floor) & (pulse >= SMALLEST_PULSE * trace.usual(at, pulse)) & (foot > trace.run_start(foot)) & (peak > foot)
-    foot, peak = foot[real], peak[real]
-    level = x - moving_mean(x, trace.samples(BASELINE_S))
-    second = confirmed(trace, level, peak, (SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S))
-    at = at[real]
-    height = total[at]
-    contrast = log_ratio(height, trace.mean_around(total, at, AROUND_S))
+    at, foot, peak, contrast = at[real], foot[real], peak[real], contrast[real]
+    second = confirmed(trace, crest, crest_height, peak, (SECOND_SMALLEST, SECOND_NEAR_S))
     before, after = (trace.samples(s) for s in PULSE_S)
     step = max(int(trace.fs / GRID_HZ), 1)
     pulses = templates.unit(rows_around(x, at, before, after, step))
@@ -71,9 +64,35 @@ def abp_beats(trace: Trace) -> Detection:
     return Detection(foot, peak, looks, odds, second, np.ones(at.size, np.int8), (LEAST_CONTRAST, LEAST_ODDS))
 
 
-def _lowest(trace: Trace, soft: F32, at: I64) -> I64:
+def _look(part: Trace) -> tuple[Group, Group]:
+    """Return candidates with height and contrast; and the crests of the second detector."""
+    x = part.values
+    rises = np.maximum(moving_mean(part.slope(), _soft_width(part)), 0)
+    total = moving_mean(moving_mean(rises, part.samples(SUM_S)), part.samples(TOP_S))
+    at = part.crests(total, APART_S)
+    level = x - moving_mean(x, part.samples(BASELINE_S))
+    crest = part.crests(level, SECOND_APART_S)
+    return (at, total[at], log_ratio(total[at], part.mean_around(total, at, AROUND_S))), (crest, level[crest])
+
+
+def _soft_width(trace: Trace) -> int:
+    return max(trace.samples(SOFT_S) | 1, 3)
+
+
+def _soft(trace: Trace, at: I64, before: int, after: int) -> F32:
+    """Return rows of the mean over 24 ms: else a label is the extreme of the noise (0.9 mmHg for 1)."""
+    width = _soft_width(trace)
+    half = width // 2
+    rows = rows_around(trace.values, at, before + half, after + half)
+    total = rows[:, : before + after].copy()
+    for shift in range(1, width):
+        total += rows[:, shift : shift + before + after]
+    return total * np.float32(1 / width)
+
+
+def _lowest(trace: Trace, at: I64) -> I64:
     before, after = trace.samples(FOOT_S), trace.samples(SUM_S / 2)
-    rows = rows_around(soft, at, before, after)
+    rows = _soft(trace, at, before, after)
     start, stop = (trace.run_start(at) - at).astype(np.int32), (trace.run_stop(at) - at).astype(np.int32)
     edge = np.flatnonzero((start > -before) | (stop < after))
     if edge.size:
@@ -84,16 +103,15 @@ def _lowest(trace: Trace, soft: F32, at: I64) -> I64:
     return lowest
 
 
-def _highest(trace: Trace, soft: F32, foot: I64, stop: I64) -> I64:
+def _highest(trace: Trace, foot: I64, stop: I64) -> I64:
     limit = (np.minimum(stop, trace.run_stop(foot)) - foot).astype(np.int32)
     after = max(int(limit.max(initial=1)), 1)
-    rows = rows_around(soft, foot, 0, after)
+    rows = _soft(trace, foot, 0, after)
     rows[np.arange(after, dtype=np.int32) >= limit[:, None]] = -np.inf
     highest: I64 = foot + rows.argmax(axis=1)
     return highest
 
 
-def _plain(foot: I64, peak: I64, second: Bool) -> Detection:
-    """Return beats of which there is no doubt."""
-    looks = np.empty((foot.size, CONTRAST + 1), np.float32)
-    return Detection(foot, peak, looks, np.full(foot.size, np.inf), second, np.ones(foot.size, np.int8), (0.0, 0.0))
+def _nothing() -> Detection:
+    none, looks = np.empty(0, np.int64), np.empty((0, CONTRAST + 1), np.float32)
+    return Detection(none, none, looks, np.empty(0, np.float64), np.empty(0, bool), np.empty(0, np.int8), (0.0, 0.0))

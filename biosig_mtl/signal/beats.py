@@ -22,8 +22,8 @@ from biosig_mtl.types import EMPTY, F32, I64, Beats, Bool, ChannelInfo, RecipeEr
 # Longer than this from onset to onset is a pause in the signal, not a beat.
 LONGEST_S = 3.0
 LOWEST_FS = 20.0
-# Noise that passes for pulses agrees with itself by 0.0 to 0.3 on the mean of so many at least, pulses in heavy noise by 0.5. An
-# ECG wanders more between its QRS.
+# Noise that passes for pulses agrees with itself by 0.0 to 0.3 on the mean of so many at least, pulses in heavy noise by 0.5.
+# An ECG wanders more between its QRS.
 LEAST_AGREEMENT, FEW = {"ppg": 0.3, "abp": 0.3, "ecg": 0.04}, 4
 
 Detector = Callable[[Trace], Detection]

@@ -95,7 +95,9 @@ def usual_interval(at: I64, odds: F64, fs: float) -> F64:
     if not middle.size:
         return usual
     near = round(NEAR_S * fs)
-    here = np.lib.stride_tricks.sliding_window_view(np.pad(middle, HALF, constant_values=np.iinfo(np.int64).min // 4), 2 * HALF + 1)
+    here = np.lib.stride_tricks.sliding_window_view(
+        np.pad(middle, HALF, constant_values=np.iinfo(np.int64).min // 4), 2 * HALF + 1
+    )
     window = np.lib.stride_tricks.sliding_window_view(np.pad(interval.astype(np.float32), HALF), 2 * HALF + 1)
     known = np.abs(here - middle[:, None]) <= near
     count = known.sum(axis=1)

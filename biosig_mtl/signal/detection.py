@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biosig_mtl.signal.choice import choose
 from biosig_mtl.signal.trace import Trace
@@ -15,6 +17,9 @@ from biosig_mtl.types import F32, F64, I8, I64, Bool
 SMALLEST = 0.15
 # Noise is told from beats by the mean of those chosen within so many seconds.
 REFUSE_S = 8.0
+# So many samples are worked at once: what lies between stays in the cache, and no new memory has to be asked for.
+PART = 32768
+Group = tuple[NDArray[Any], ...]
 CONTRAST = 2
 
 
@@ -46,6 +51,23 @@ class Detection:
             self.polarity[rows],
             self.limits,
         )
+
+
+def in_parts(trace: Trace, work: Callable[[Trace], Sequence[Group]], reach_s: float) -> tuple[Group, ...]:
+    """Return what a function finds in a channel, working on parts of it that stay in the cache.
+
+    ``work`` returns groups of arrays; the first array of a group holds positions, and every other array of whole numbers does
+    too. A position may depend on ``reach_s`` seconds around it.
+    """
+    reach, found = trace.samples(reach_s), []
+    for begin in range(0, trace.values.size, PART):
+        low, high = max(begin - reach, 0), min(begin + PART + reach, trace.values.size)
+        groups = []
+        for group in work(trace.part(low, high)):
+            mine = (group[0] >= begin - low) & (group[0] < begin - low + PART)
+            groups.append(tuple(a[mine] + low if a.dtype.kind == "i" else a[mine] for a in group))
+        found.append(groups)
+    return tuple(tuple(np.concatenate(arrays) for arrays in zip(*group, strict=True)) for group in zip(*found, strict=True))
 
 
 def select(found: Detection, trace: Trace) -> Detection:
@@ -101,14 +123,13 @@ def sure(above: F32, contrast: F32) -> F32:
     return np.asarray(np.exp(-2 * np.abs(above)) * np.clip(contrast - 0.3, 0.01, 1), np.float32)
 
 
-def confirmed(trace: Trace, height: F32, at: I64, rule: tuple[float, float, float]) -> Bool:
+def confirmed(trace: Trace, crest: I64, height: F32, at: I64, rule: tuple[float, float]) -> Bool:
     """Return which positions have a crest of another curve near them.
 
-    ``rule``: how far apart crests are in seconds, how high against the usual one, and how near in seconds.
+    ``rule``: how high a crest must be against the usual one, and how near in seconds.
     """
-    apart_s, smallest, near_s = rule
-    crest = trace.crests(height, apart_s)
-    crest = crest[height[crest] >= smallest * trace.usual(crest, height[crest])]
+    smallest, near_s = rule
+    crest = crest[height >= smallest * trace.usual(crest, height)]
     if not crest.size:
         return np.zeros(at.size, bool)
     spot = np.searchsorted(crest, at)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from biosig_mtl.signal import templates
-from biosig_mtl.signal.detection import Detection, confirmed, log_odds, log_ratio, sensible, sure
+from biosig_mtl.signal.choice import SURE
+from biosig_mtl.signal.detection import Detection, Group, confirmed, in_parts, log_odds, log_ratio, sensible, sure
 from biosig_mtl.signal.sliding import moving_mean, rows_around
 from biosig_mtl.signal.trace import Trace
-from biosig_mtl.types import F32, I64, Bool
+from biosig_mtl.types import F32, F64, I64, Bool
 
 SLOPE_S = 0.016
 SOFT_S = 0.02
@@ -28,6 +29,8 @@ SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S = 0.25, 0.4, 0.06
 ODDS = (-2.42, 0.99, -5.54, 3.37, -0.98, 5.01, 0.25)
 # Mean contrast and log-odds near by under which a stretch is noise or hum.
 LEAST_CONTRAST, LEAST_ODDS = 0.55, 1.0
+# A T wave stands so soon behind its QRS and is less steep than this share of it.
+T_WAVE_S, T_WAVE = 0.36, 0.5
 REACH_S = POLARITY_S + templates.REACH_S
 
 
@@ -44,46 +47,66 @@ def ecg_beats(trace: Trace) -> Detection:
     The envelope is the usual one (Pan & Tompkins 1985, IEEE Trans. Biomed. Eng. 32:230, with the slope alone and a window of
     0.1 s); in place of thresholds that follow the past there is likeness and rhythm on both sides. Our own method.
     """
-    x = trace.values
-    slope = trace.slope(trace.samples(SLOPE_S))
-    slope = moving_mean(slope, trace.samples(SOFT_S))
-    energy = np.sqrt(np.maximum(moving_mean(slope * slope, trace.samples(ENERGY_S)), 0))
-    at = trace.crests(energy, APART_S)
-    height = energy[at]
+    (at, up_at, down_at, height, contrast, highest, lowest), (crest, crest_height) = in_parts(trace, _look, AROUND_S)
     above = log_ratio(height, trace.usual(at, height))
-    contrast = log_ratio(height, trace.mean_around(energy, at, AROUND_S))
     seen = sensible(trace, at, above)
-    at, above, contrast = at[seen], above[seen], contrast[seen]
-    level = x - moving_mean(x, trace.samples(BASELINE_S))
-    apex, up = _apex(trace, level, at, above)
+    at, up_at, down_at, above = at[seen], up_at[seen], down_at[seen], above[seen]
+    contrast, highest, lowest = contrast[seen], highest[seen], lowest[seen]
+    up = _mostly_up(trace, at, above, (highest, lowest))
+    apex, swing = np.where(up, up_at, down_at), np.abs(np.where(up, highest, lowest))
     qrs = _qrs(trace, apex)
-    weight = sure(above, contrast)
-    typical = _typical(qrs.shape[1], trace.fs) * np.where(up, 1, -1)[:, None]
-    block = trace.block(at, templates.BLOCK_S)
-    like = templates.likeness(qrs, weight, block, np.asarray(typical, np.float32))
-    swing = np.abs(level[apex])
+    typical = _typical(qrs.shape[1], trace.fs) * np.where(up, np.float32(1), np.float32(-1))[:, None]
+    like = templates.likeness(qrs, sure(above, contrast), trace.block(at, templates.BLOCK_S), typical)
     taller = np.clip(log_ratio(swing, trace.usual(at, swing)), -2, 1)
     looks = np.stack((np.minimum(above, 0), np.maximum(above, 0), contrast, like, np.maximum(like, 0) ** 3, taller), axis=1)
-    second = confirmed(trace, np.abs(level), apex, (SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S))
-    return Detection(
-        apex, apex, looks, log_odds(looks, ODDS), second, np.where(up, 1, -1).astype(np.int8), (LEAST_CONTRAST, LEAST_ODDS)
-    )
+    second = confirmed(trace, crest, crest_height, apex, (SECOND_SMALLEST, SECOND_NEAR_S))
+    polarity = np.where(up, 1, -1).astype(np.int8)
+    odds = _without_t(trace, apex, height[seen], log_odds(looks, ODDS))
+    return Detection(apex, apex, looks, odds, second, polarity, (LEAST_CONTRAST, LEAST_ODDS))
 
 
-def _apex(trace: Trace, level: F32, at: I64, above: F32) -> tuple[I64, Bool]:
-    """Return the apex of every candidate and whether it points up."""
-    half = trace.samples(APEX_S)
+def _without_t(trace: Trace, apex: I64, height: F32, odds: F64) -> F64:
+    """Return log-odds with doubt about T waves: soon behind a certain QRS, and not half as steep (Pan & Tompkins 1985)."""
+    certain = np.flatnonzero(odds >= SURE)
+    if not certain.size:
+        return odds
+    before = np.searchsorted(apex[certain], apex) - 1
+    leader = certain[np.maximum(before, 0)]
+    soon = (before >= 0) & (apex - apex[leader] <= trace.samples(T_WAVE_S)) & (height < T_WAVE * height[leader])
+    return np.where(soon, np.minimum(odds, -1.0), odds)
+
+
+def _look(part: Trace) -> tuple[Group, Group]:
+    """Return candidates with their highest and lowest point, height and contrast; and the crests of the second detector."""
+    x = part.values
+    slope = moving_mean(part.slope(part.samples(SLOPE_S)), part.samples(SOFT_S))
+    energy = np.sqrt(np.maximum(moving_mean(slope * slope, part.samples(ENERGY_S)), 0))
+    at = part.crests(energy, APART_S)
+    level = x - moving_mean(x, part.samples(BASELINE_S))
+    contrast = log_ratio(energy[at], part.mean_around(energy, at, AROUND_S))
+    half = part.samples(APEX_S)
     rows = rows_around(level, at, half, half + 1)
-    highest, lowest = rows.max(axis=1, initial=-np.inf), rows.min(axis=1, initial=np.inf)
-    lean = (highest * UPWARD + lowest) / np.maximum(highest - lowest, np.finfo(np.float32).tiny)
+    start, stop = part.run_start(at), np.maximum(part.run_stop(at) - 1, 0)
+    ends = (
+        [np.clip(at - half + place, start, stop) for place in (rows.argmax(axis=1), rows.argmin(axis=1))]
+        if at.size
+        else [at, at]
+    )
+    size = np.abs(level)
+    crest = part.crests(size, SECOND_APART_S)
+    return (at, *ends, energy[at], contrast, *(level[end] for end in ends)), (crest, size[crest])
+
+
+def _mostly_up(trace: Trace, at: I64, above: F32, ends: tuple[F32, F32]) -> Bool:
+    """Return whether the QRS near each candidate point up rather than down; in doubt, up."""
+    highest, lowest = ends
+    lean = (highest * UPWARD + lowest) / np.maximum(np.abs(highest) + np.abs(lowest), np.finfo(np.float32).tiny)
     lean *= np.exp(np.minimum(above, 0))
     # Whole numbers, so that a running sum is exact: the same wherever the record starts.
     votes = np.concatenate(([0], np.cumsum(np.rint(lean.astype(np.float64) * 2**20).astype(np.int64))))
     near = trace.samples(POLARITY_S)
-    up = votes[np.searchsorted(at, at + near, side="right")] - votes[np.searchsorted(at, at - near)] >= 0
-    turn = np.where(up[:, None], rows, -rows)
-    apex = at - half + (turn.argmax(axis=1) if at.size else at)
-    return np.clip(apex, trace.run_start(at), np.maximum(trace.run_stop(at) - 1, 0)) if at.size else at, up
+    up: Bool = votes[np.searchsorted(at, at + near, side="right")] - votes[np.searchsorted(at, at - near)] >= 0
+    return up
 
 
 def _qrs(trace: Trace, apex: I64) -> F32:

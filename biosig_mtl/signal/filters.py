@@ -222,8 +222,8 @@ def _filter_blocks(x: F64, out: F32, starts: I64, block: int, design: _Design) -
     size = next_fast_len(width, real=True)
     gain = _squared_gain(design, size)
     pieces = np.lib.stride_tricks.sliding_window_view(x, width)
-    # Some blocks at a time stay in the cache. Transforms come in eights, the last ones filled up with repeats: a row alone takes
-    # another path through the library, whose last bit differs.
+    # Some blocks at a time stay in the cache. Transforms come in eights, the last ones filled up with repeats: a row alone
+    # takes another path through the library, whose last bit differs.
     for begin in range(0, starts.size, AT_ONCE):
         mine = starts[begin : begin + AT_ONCE]
         rows = pieces[np.append(mine, np.repeat(mine[-1:], AT_ONCE - mine.size)) - memory]

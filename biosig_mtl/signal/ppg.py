@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from biosig_mtl.signal import templates
-from biosig_mtl.signal.detection import Detection, log_odds, log_ratio, sensible, sure
+from biosig_mtl.signal.detection import Detection, Group, in_parts, log_odds, log_ratio, sensible, sure
 from biosig_mtl.signal.sliding import moving_max, moving_mean, rows_around
 from biosig_mtl.signal.trace import Trace
 from biosig_mtl.types import F32, I64, Bool
@@ -21,8 +23,8 @@ PULSE_S, GRID_HZ = (0.3, 0.5), 31.25
 # Elgendi 2013, section 3: windows of a systolic peak and of a beat, and the offset, here a share of the local mean.
 BLOCK_S, BEAT_S, OFFSET, OFFSET_S, DRIFT_S = 0.111, 0.667, 0.02, 12.0, 1.5
 SECOND_NEAR_S, SECOND_HZ = 0.06, 30.0
-# Which way up the wave is: third moment of its slope over so many stretches of so many seconds.
-TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 2, -0.2
+# Which way up the wave is: skewness of its slope, added up over stretches of so many seconds, so many on either side.
+TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 2, -0.8
 STEEPEST = np.float32(4)
 # Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube, height of the rise.
 # Fitted by tests/benchmarks/fit_odds.py on the simulated cohort with noise, whose pulses are known.
@@ -46,15 +48,11 @@ def ppg_beats(trace: Trace) -> Detection:
     works on unfiltered signals too. The rest is our own method.
     """
     x, down = upright(trace)
-    rises = np.maximum(_slope(trace, x), 0)
-    total = moving_mean(moving_mean(rises, trace.samples(RISE_S)), trace.samples(TOP_S))
-    at = trace.crests(total, APART_S)
-    height = total[at]
+    ((at, foot, peak, height, contrast, rise),) = in_parts(replace(trace, values=x), _look, AROUND_S)
     above = log_ratio(height, trace.usual(at, height))
-    contrast = log_ratio(height, trace.mean_around(total, at, AROUND_S))
     seen = sensible(trace, at, above)
-    at, above, contrast = at[seen], above[seen], contrast[seen]
-    foot, peak, rise = _ends(trace, x, at)
+    at, foot, peak = at[seen], foot[seen], peak[seen]
+    above, contrast, rise = above[seen], contrast[seen], rise[seen]
     taller = np.clip(log_ratio(rise, trace.usual(at, rise)), -2, 0.7)
     before, after = (trace.samples(s) for s in PULSE_S)
     step = max(int(trace.fs / GRID_HZ), 1)
@@ -83,23 +81,26 @@ def upright(trace: Trace) -> tuple[F32, Bool]:
     slope = np.clip(slope, -steepest, steepest)
     square = slope * slope
     variance, third = (np.asarray(v.sum(axis=1), np.float64) / block for v in (square, square * slope))
-    # Below this there are only crumbs of what a filter left, and the power below would be zero.
-    alive = variance > np.finfo(np.float32).tiny
+    near = np.arange(size)[:, None] + np.arange(2 * TURN_BLOCKS + 1)
+    # Where a filter rings down there are only crumbs.
+    alive = variance > np.maximum(1e-4 * np.pad(variance, TURN_BLOCKS)[near].max(axis=1), np.finfo(np.float32).tiny)
     skewness = np.where(alive, third, 0) / np.where(alive, variance, 1) ** 1.5
     # Every stretch votes with its own skewness, so that a movement does not outvote the others.
-    near = np.arange(size)[:, None] + np.arange(2 * TURN_BLOCKS + 1)
-    votes = np.pad(np.clip(skewness, -2, 2), TURN_BLOCKS)[near].sum(axis=1)
-    vote = votes / np.maximum(np.pad(alive, TURN_BLOCKS)[near].sum(axis=1), 1)
-    turned = vote < UPSIDE_DOWN
+    turned = np.pad(np.clip(skewness, -2, 2), TURN_BLOCKS)[near].sum(axis=1) < UPSIDE_DOWN
     if not turned.any():
         return x, np.zeros(x.size, bool)
     down = np.repeat(turned, block)[lead : lead + x.size]
     return np.where(down, -x, x), down
 
 
-def _slope(trace: Trace, x: F32) -> F32:
-    slope = trace.slope()
-    return slope if x is trace.values else np.where(x == trace.values, slope, -slope)
+def _look(part: Trace) -> tuple[Group]:
+    """Return candidates with foot and peak, height, contrast and rise."""
+    rises = np.maximum(part.slope(), 0)
+    total = moving_mean(moving_mean(rises, part.samples(RISE_S)), part.samples(TOP_S))
+    at = part.crests(total, APART_S)
+    contrast = log_ratio(total[at], part.mean_around(total, at, AROUND_S))
+    foot, peak, rise = _ends(part, part.values, at)
+    return ((at, foot, peak, total[at], contrast, rise),)
 
 
 def _ends(trace: Trace, x: F32, at: I64) -> tuple[I64, I64, F32]:
@@ -146,5 +147,5 @@ def _elgendi(trace: Trace, x: F32, peak: I64) -> Bool:
     clipped[~trace.finite[lead::step]] = 0
     block = moving_mean(clipped, wide(BLOCK_S)) - moving_mean(clipped, wide(BEAT_S))
     block -= np.float32(OFFSET) * moving_mean(clipped, wide(OFFSET_S))
-    near: Bool = moving_max(block, wide(SECOND_NEAR_S))[np.minimum(peak // step, block.size - 1)] > 0
+    near: Bool = moving_max(block, wide(SECOND_NEAR_S))[np.clip((peak - lead) // step, 0, block.size - 1)] > 0
     return near

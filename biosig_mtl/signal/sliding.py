@@ -1,8 +1,8 @@
 """Sums and extremes over a sliding window, in log₂(width) passes of whole arrays.
 
-Windows of 1, 2, 4, 8 … samples are put together from two of half the length, and any other width from those. Every result is the
-same operations in the same order wherever the array starts, which a running sum is not: so a part of a recording gives the bits
-of the whole. In single precision it is also several times faster than the filters of scipy.ndimage.
+Windows of 1, 2, 4, 8 … samples are put together from two of half the length, and any other width from those. Every result is
+the same operations in the same order wherever the array starts, which a running sum is not: so a part of a recording gives the
+bits of the whole. In single precision it is also several times faster than the filters of scipy.ndimage.
 """
 
 from __future__ import annotations

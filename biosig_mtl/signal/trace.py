@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Generic
 
@@ -55,6 +55,19 @@ class Trace:
     def whole(self) -> bool:
         """Whether there is no gap and no seam."""
         return self.starts.size == 1 and self.stops[0] - self.starts[0] == self.values.size
+
+    def part(self, low: int, high: int) -> Trace:
+        """Return the samples from ``low`` up to ``high`` as a trace of its own."""
+        begin, end = np.searchsorted(self.stops, low, side="right"), np.searchsorted(self.starts, high, side="left")
+        return replace(
+            self,
+            values=self.values[low:high],
+            first=self.first + low,
+            starts=np.maximum(self.starts[begin:end] - low, 0),
+            stops=np.minimum(self.stops[begin:end] - low, high - low),
+            dead=self.dead[low:high],
+            finite=self.finite[low:high],
+        )
 
     def samples(self, seconds: float) -> int:
         """Return a duration in samples, at least one."""
