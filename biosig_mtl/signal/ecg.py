@@ -26,7 +26,7 @@ QRS_S, GRID_HZ = (0.1, 0.1), 125.0
 SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S = 0.25, 0.4, 0.06
 # Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube; fitted by
 # tests/benchmarks/fit_odds.py on the simulated cohort with noise, whose R peaks are known.
-ODDS = (-2.42, 0.99, -5.54, 3.37, -0.98, 5.01, 0.25)
+ODDS = (-2.40, 1.01, -5.55, 3.35, -0.99, 5.02, 0.25)
 # Mean contrast and log-odds near by under which a stretch is noise or hum.
 LEAST_CONTRAST, LEAST_ODDS = 0.55, 1.0
 # A T wave stands so soon behind its QRS and is less steep than this share of it.

@@ -28,7 +28,7 @@ TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 2, -0.8
 STEEPEST = np.float32(4)
 # Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube, height of the rise.
 # Fitted by tests/benchmarks/fit_odds.py on the simulated cohort with noise, whose pulses are known.
-ODDS = (-2.20, -3.29, -4.79, 1.29, -1.01, 6.42, 3.43)
+ODDS = (-2.29, -3.38, -4.82, 1.38, -1.00, 6.35, 3.44)
 LEAST_CONTRAST, LEAST_ODDS = 0.4, 0.6
 REACH_S = templates.REACH_S + TURN_S * (TURN_BLOCKS + 1)
 

