@@ -40,7 +40,7 @@ def test_beats_of_a_simulated_record_are_found(simulate: Any, rate: float, noise
 
 
 @pytest.mark.parametrize("rate", [50, 75, 110])
-@pytest.mark.parametrize("noise", [0.0, 0.007])
+@pytest.mark.parametrize("noise", [0.0, 0.007, 0.02])
 def test_pressures_at_onset_and_peak_are_within_a_fifth_of_a_mmhg(simulate: Any, rate: float, noise: float) -> None:
     made = simulate(600, 2, noise, rate)
     beats = detected(made.record, "abp")
