@@ -272,7 +272,8 @@ def _resampled(record: Record, source: Channel, fs: float) -> Channel:
     first, size = first_sample(record, source.fs), source.samples.size
     begin, end = round(record.start_s * fs), -(-(first + size) * up // down)
     valid = np.isfinite(source.samples)
-    at = np.arange(begin, max(end, begin)) * (down / up) - first
+    place = np.arange(begin, max(end, begin)) * (down / up)
+    at = place - first
     if not valid.any() or not at.size:
         return replace(source, fs=fs, samples=np.full(at.size, np.nan, np.float32))
     out = np.empty(at.size)
@@ -283,7 +284,8 @@ def _resampled(record: Record, source: Channel, fs: float) -> Channel:
         if mine.stop > mine.start:
             piece = hold(source.samples[start:stop].astype(np.float64), valid[start:stop])
             out[mine] = _polyphase(piece, up, down, (begin + mine.start) * down - (first + start) * up, mine.stop - mine.start)
-    out[~valid[np.clip(np.rint(at).astype(np.int64), 0, size - 1)]] = np.nan
+    # The nearest sample by its number in the recording: halves round to even, and that must not depend on where a part starts.
+    out[~valid[np.clip(np.rint(place).astype(np.int64) - first, 0, size - 1)]] = np.nan
     return replace(source, fs=fs, samples=out.astype(np.float32))
 
 

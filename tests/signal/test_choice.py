@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biosig_mtl.signal import choice
-from biosig_mtl.signal.choice import CUT_S, SHORTEST_S, SURE, USUAL_S, choose, fit, usual_interval
+from biosig_mtl.signal.choice import BACK, CUT_S, LONGEST, SHORTEST_S, SURE, USUAL_S, choose, fit, usual_interval
 from biosig_mtl.types import F64, I64
 
 FS = 125.0
@@ -48,6 +48,35 @@ def test_without_anchors_it_is_the_best_of_all_paths(count: int, seed: int, dens
     odds = rng.uniform(-4.5, 0.99 * SURE, count)
     assert at[-1] < CUT_S * FS
     assert np.flatnonzero(choose(at, odds, FS, 0)).tolist() == enumerated(at, odds, FS)
+
+
+def step_by_step(at: I64, odds: F64, fs: float, usual: F64) -> list[int]:
+    """Return the best path where a beat follows one of the twelve candidates before it, or any earlier one at a fixed price."""
+    best, before = np.full(at.size, -np.inf), np.full(at.size, -1)
+    for j in range(at.size):
+        options = [(0.0, -1)]
+        options += [(best[i] + fit(np.array([(at[j] - at[i]) / fs]), usual[[j]])[0], i) for i in range(max(j - BACK, 0), j)]
+        options += [(best[i] + LONGEST, i) for i in range(max(j - BACK, 0))]
+        value, before[j] = max(options)
+        best[j] = value + odds[j]
+    path, last = list[int](), int(best.argmax()) if best.max() > 0 else -1
+    while last >= 0:
+        path.append(last)
+        last = int(before[last])
+    return path[::-1]
+
+
+@few
+@given(seed=st.integers(0, 10**6), count=st.integers(10, 60))
+def test_longer_stretches_are_searched_by_the_same_rule(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    at = np.sort(rng.choice(np.arange(int(CUT_S * FS)), count, replace=False))
+    odds = np.where(rng.random(count) < 0.3, rng.uniform(1, 0.99 * SURE, count), rng.uniform(-4.9, -2, count))
+    usual, path = usual_interval(at, odds, FS), list[int]()
+    for _ in range(ROUNDS):
+        path = step_by_step(at, odds, FS, usual)
+        usual = usual_interval(at, np.where(np.isin(np.arange(count), path), 1.0, -1.0), FS)
+    assert np.flatnonzero(choose(at, odds, FS, 0)).tolist() == path
 
 
 @few

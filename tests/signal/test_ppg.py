@@ -87,6 +87,14 @@ def test_dicrotic_waves_are_no_beats() -> None:
     assert np.allclose(np.diff(beats.peak) / FS, 0.9, atol=0.02)
 
 
+@pytest.mark.parametrize("rate", [40, 120, 190])
+def test_at_any_rate_a_foot_lies_behind_the_peak_before_it(simulate: Any, rate: float) -> None:
+    made = simulate(60, 6, 0.02, rate)
+    beats = detected(made.record, "ppg")
+    assert abs(len(beats) - made.foot_s.size) <= 3
+    assert (beats.onset[1:] > beats.peak[:-1]).all()
+
+
 def test_clean_pulses_are_confirmed_by_the_second_detector_and_noisy_ones_less() -> None:
     clean = np.concatenate([detected(person(k, "clean"), "ppg").confirmed for k in range(6)])
     noisy = np.concatenate([detected(person(k, "heavy"), "ppg").confirmed for k in range(6)])
