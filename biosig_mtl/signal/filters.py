@@ -279,8 +279,9 @@ def _resampled(record: Record, source: Channel, fs: float) -> Channel:
     out = np.empty(at.size)
     inner = seam_samples(record, source.fs, size)
     edges = [0, *inner.tolist(), size]
-    for start, stop in pairwise(edges):
-        mine = slice(*np.searchsorted(at, [start - 0.5, stop - 0.5]).tolist()) if inner.size else slice(0, at.size)
+    # New samples belong to the nearest old one; the first and the last piece take what lies beyond the ends.
+    bounds = [0, *np.searchsorted(at, inner - 0.5).tolist(), at.size]
+    for (start, stop), mine in zip(pairwise(edges), (slice(a, b) for a, b in pairwise(bounds)), strict=True):
         if mine.stop > mine.start:
             piece = hold(source.samples[start:stop].astype(np.float64), valid[start:stop])
             out[mine] = _polyphase(piece, up, down, (begin + mine.start) * down - (first + start) * up, mine.stop - mine.start)
