@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from biosig_mtl.recipe import load as load_recipe
     from biosig_mtl.report import render as render_report
     from biosig_mtl.report import verdict_lines
+    from biosig_mtl.signal import Stream
     from biosig_mtl.store import read as read_store
     from biosig_mtl.types import BiosigError, Channel, Record, Scores, Windows, WindowTable
 
@@ -34,6 +35,7 @@ _DOORS = {
     "Predictor": ("inference", "Predictor"),
     "Record": ("types", "Record"),
     "Scores": ("types", "Scores"),
+    "Stream": ("signal", "Stream"),
     "WindowTable": ("types", "WindowTable"),
     "Windows": ("types", "Windows"),
     "check_recipe": ("pipeline", "check"),
@@ -58,6 +60,7 @@ __all__ = [
     "Predictor",
     "Record",
     "Scores",
+    "Stream",
     "WindowTable",
     "Windows",
     "__version__",

@@ -11,7 +11,7 @@ from biosig_mtl.signal import abp, ecg, ppg
 from biosig_mtl.signal.agreement import REACH_S as AGREEMENT_REACH_S
 from biosig_mtl.signal.agreement import agreement
 from biosig_mtl.signal.choice import REACH_S as CHOICE_REACH_S
-from biosig_mtl.signal.detection import REFUSE_S, Detection, believable, select
+from biosig_mtl.signal.detection import LONELY_S, REFUSE_S, Detection, believable, select
 from biosig_mtl.signal.rhythm import REACH_S as RHYTHM_REACH_S
 from biosig_mtl.signal.rhythm import marks
 from biosig_mtl.signal.runs import find
@@ -56,7 +56,7 @@ class DetectBeats:
     @property
     def reach_s(self) -> float:
         """Context on either side in seconds."""
-        found = TRACE_REACH_S + max(abp.REACH_S, ecg.REACH_S, ppg.REACH_S) + CHOICE_REACH_S + 2 * REFUSE_S
+        found = TRACE_REACH_S + max(abp.REACH_S, ecg.REACH_S, ppg.REACH_S) + CHOICE_REACH_S + 2 * REFUSE_S + LONELY_S
         return found + max(AGREEMENT_REACH_S, RHYTHM_REACH_S) + LONGEST_S
 
     def plan(self, channels: Mapping[str, ChannelInfo]) -> Mapping[str, ChannelInfo]:

@@ -61,15 +61,18 @@ def choose(at: I64, odds: F64, fs: float, first: int) -> Bool:
     gap = np.diff(at) / fs
     alone = np.minimum(np.append(np.inf, gap), np.append(gap, np.inf)) >= ALONE * usual
     anchor = (odds >= SURE) & alone
-    taken = anchor
+    taken, before = anchor, None
     stretches = _stretches(anchor, (first + at) // round(CUT_S * fs))
     for _ in range(ROUNDS if stretches else 0):
-        candidates = _Candidates(at.astype(np.float64), odds, usual, fs)
+        if before is not None:
+            # What was chosen tells the usual interval better than what only looks like a beat.
+            usual = usual_interval(at, np.where(taken, 1.0, -1.0), fs)
+            if np.array_equal(usual, before):
+                break
+        before, candidates = usual, _Candidates(at.astype(np.float64), odds, usual, fs)
         taken = anchor.copy()
         for places, left, right in stretches:
             taken[_search(places, left, right, candidates)] = True
-        # What was chosen tells the usual interval better than what only looks like a beat.
-        usual = usual_interval(at, np.where(taken, 1.0, -1.0), fs)
     chosen[seen[taken]] = True
     return chosen
 

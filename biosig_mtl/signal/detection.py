@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.signal.choice import choose
+from biosig_mtl.signal.choice import SURE, choose
 from biosig_mtl.signal.trace import Trace
 from biosig_mtl.types import F32, F64, I8, I64, Bool
 
@@ -21,6 +21,7 @@ REFUSE_S = 8.0
 PART = 32768
 Group = tuple[NDArray[Any], ...]
 CONTRAST = 2
+LONELY_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,18 @@ def select(found: Detection, trace: Trace) -> Detection:
 
 
 def believable(beats: Detection, trace: Trace) -> Detection:
-    """Return the beats that do not lie in noise."""
-    return beats.take(~_noise(beats, trace))
+    """Return the beats that do not lie in noise, nor doubtful and alone in silence."""
+    beats = beats.take(~_noise(beats, trace))
+    return beats.take(~_lonely(beats, trace))
+
+
+def _lonely(beats: Detection, trace: Trace) -> Bool:
+    """Return which doubtful beats have no other within three seconds on either side, though there is a signal."""
+    at, far = beats.peak, trace.samples(LONELY_S)
+    before = at - np.maximum(np.append(np.iinfo(np.int64).min // 2, at[:-1]), trace.run_start(at))
+    after = np.minimum(np.append(at[1:], np.iinfo(np.int64).max // 2), trace.run_stop(at)) - at
+    lonely: Bool = (before > far) & (after > far) & (beats.odds < SURE)
+    return lonely
 
 
 def _noise(beats: Detection, trace: Trace) -> Bool:

@@ -16,8 +16,8 @@ from biosig_mtl.types import F32, F64, I64, Bool, Channel, Record
 # Steps smaller than this share of the greatest value near by are below what a float32 can tell.
 RESOLUTION = 2.5e-7
 # Around every instant a signal's own extremes are looked for so far; a finite span keeps parts and wholes alike.
-NEAR_S, BLOCK_S = 5.0, 0.5
-# A filtered signal whose span over a second and a half is below so many such steps of its source is a rest of rounding.
+NEAR_S, BLOCK_S = 5.0, 1.0
+# A filtered signal whose span over a second is below so many such steps of its source is a rest of rounding.
 CRUMBS = 8
 # A flat stretch this long holds no beat. An ECG may well be flat between T and P; a pulse is not.
 FLAT_S = {"ecg": 1.0}
@@ -195,7 +195,7 @@ class Plateaus:
 def plateaus(raw: NDArray[Float], known: Bool, fs: float, first: int = 0) -> Plateaus:
     """Return where a signal rests, to the resolution of a float32; ``first`` is the number of the first sample.
 
-    The extremes near by are those within ten blocks of half a second, on a grid of the recording.
+    The extremes near by are those within five blocks of a second, on a grid of the recording.
     """
     if raw.size < 2:
         return Plateaus(known[1:] & False, known & False, fs)
@@ -204,7 +204,7 @@ def plateaus(raw: NDArray[Float], known: Bool, fs: float, first: int = 0) -> Pla
 
 @dataclass(frozen=True)
 class _Near(Generic[Float]):
-    """The extremes near each block of half a second, and the step that is below what single precision can tell."""
+    """The extremes near each block of a second, and the step that is below what single precision can tell."""
 
     block: int
     lead: int
@@ -217,7 +217,8 @@ class _Near(Generic[Float]):
         block = max(round(BLOCK_S * fs), 1)
         lead = first % block
         blocks = _blocks(raw, block, lead)
-        high, low = moving_max(blocks.max(axis=1), 10), -moving_max(-blocks.min(axis=1), 10)
+        near = round(NEAR_S / BLOCK_S)
+        high, low = moving_max(blocks.max(axis=1), near), -moving_max(-blocks.min(axis=1), near)
         return cls(block, lead, high, low, np.maximum(high, -low) * raw.dtype.type(RESOLUTION))
 
     def spread(self, values: NDArray[Any], size: int) -> NDArray[Any]:
@@ -246,7 +247,7 @@ def _blocks(x: NDArray[Float], block: int, lead: int) -> NDArray[Float]:
 def _crumbs(values: F32, near: _Near[np.float32]) -> Bool:
     """Return where a filtered signal is no more than what single precision left of its source."""
     kept = _blocks(values, near.block, near.lead)
-    nothing = moving_max(kept.max(axis=1) - kept.min(axis=1), 1) <= CRUMBS * near.tiny
+    nothing = kept.max(axis=1) - kept.min(axis=1) <= CRUMBS * near.tiny
     return near.spread(nothing, values.size) if nothing.any() else np.zeros(values.size, bool)
 
 

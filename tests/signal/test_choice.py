@@ -156,4 +156,5 @@ def test_the_usual_interval_fits_best_and_too_short_a_one_not_at_all() -> None:
     ratio = fit(interval, np.full(500, 0.9))
     assert abs(interval[ratio.argmax()] - 0.9) < 0.01
     assert ratio.max() > 0 > ratio.min()
+    assert fit(np.array([99.0]), np.array([0.9]))[0] == pytest.approx(LONGEST)
     assert np.isneginf(fit(np.array([0.9 * SHORTEST_S, 0.0, -1.0]), np.full(3, 0.9))).all()
