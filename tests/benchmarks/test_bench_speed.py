@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +95,49 @@ def test_ecg_with_points_and_quality_beside_ecg_process(waves: dict[str, F64], n
 
 
 # ------------------------------------------------------------------------------------------------------- the whole preparation
-@pytest.mark.parametrize("delineated", [False, True], ids=["ecg_peaks", "ecg_process"])
-def test_preparation_of_an_hour(hour: Path, tmp_path: Path, neurokit: Any, book: Book, *, delineated: bool) -> None:
+EVERY_FAMILY = (
+    "[pulse_shape, pulse_points, pulse_spread, pulse_spectrum, rate, hrv, pat, pat_points, pat_qrs, perfusion, "
+    "ecg_shape, ecg_intervals, stiffness, person]"
+)
+POINTS = ("ppg_12hz", "ecg_40hz", "abp")
+
+
+def everything() -> recipe.Recipe:
+    """Return the shipped recipe with the points of all three channels and every family of features."""
+    made = recipe.load("demo_bp", [f"features.families={EVERY_FAMILY}"])
+    return replace(made, signal=with_points(made.signal, POINTS))
+
+
+def without_points() -> recipe.Recipe:
+    """Return the shipped recipe without points in beats: rate, arrival of the pulse, perfusion and shape of the ECG."""
+    made = recipe.load("demo_bp", ["features.families=[rate, pat, perfusion, ecg_shape, person]"])
+    return replace(made, signal=with_points(made.signal, ()))
+
+
+def with_points(steps: Sequence[Any], channels: Sequence[str]) -> tuple[Any, ...]:
+    plain = [s for s in steps if s["step"] != "detect_fiducials"]
+    last = max(k for k, s in enumerate(plain) if s["step"] == "detect_beats") + 1
+    return (*plain[:last], *({"step": "detect_fiducials", "channel": c} for c in channels), *plain[last:])
+
+
+PREPARATIONS: dict[str, tuple[Callable[[], recipe.Recipe], str]] = {
+    "no points": (without_points, "read, filter, beats, quality, windows, rate and PAT features, store"),
+    "shipped": (lambda: recipe.load("demo_bp"), "the shipped recipe: as above and PPG points, pulse shape"),
+    "everything": (everything, "everything: points of PPG, ECG, ABP, all 14 families of features"),
+}
+
+
+@pytest.mark.parametrize("which", PREPARATIONS)
+def test_preparation_of_an_hour(hour: Path, tmp_path: Path, neurokit: Any, book: Book, which: str) -> None:
     import wfdb
 
     turn = itertools.count()
     name = str(header(hour).with_suffix(""))
+    make, what = PREPARATIONS[which]
+    delineated = which == "everything"
 
     def ours() -> None:
-        pipeline.prepare(recipe.load("demo_bp"), hour, tmp_path / str(next(turn)), workers=1)
+        pipeline.prepare(make(), hour, tmp_path / str(next(turn)), workers=1)
 
     def theirs() -> None:
         samples = wfdb.rdrecord(name).p_signal
@@ -115,5 +150,4 @@ def test_preparation_of_an_hour(hour: Path, tmp_path: Path, neurokit: Any, book:
     runs = 1 if delineated else FEW
     mine, other = measured(ours, theirs, runs)
     peer = f"wfdb, nk.ppg_process, nk.{'ecg_process' if delineated else 'ecg_peaks'}"
-    what = "PPG, ECG, ABP: read, filter, beats, points, quality, windows, features, store"
-    book.speed.append(Speed("prepare", what, peer, 1.0, mine, other, runs))
+    book.speed.append(Speed("prepare", f"PPG, ECG, ABP: {what}", peer, 1.0, mine, other, runs))
