@@ -17,7 +17,7 @@ RISE_S = 0.15
 TOP_S = 0.064
 APART_S = 0.09
 AROUND_S = 1.5
-PEAK_S, FOOT_S, TURN_BACK_S = 0.32, 0.3, 0.08
+PEAK_S, FOOT_S, TILT = 0.32, 0.3, 0.15
 # A pulse is compared from here to here around its rise, on a grid of about 32 ms.
 PULSE_S, GRID_HZ = (0.3, 0.5), 31.25
 # Elgendi 2013, section 3: windows of a systolic peak and of a beat, and the offset, here a share of the local mean.
@@ -110,10 +110,10 @@ def _ends(trace: Trace, x: F32, at: I64) -> tuple[I64, I64, F32]:
     before, after = trace.samples(FOOT_S), trace.samples(PEAK_S)
     rows = rows_around(x, at, before, after)
     rising, falling = rows[:, : before + 1], rows[:, before:]
-    # The foot is where the wave last turned before its rise. Noise may turn it early: the lowest point shortly before counts.
-    turn = before - 1 - (np.diff(rising, axis=1) <= 0)[:, ::-1].argmax(axis=1)
-    near = np.arange(before + 1, dtype=np.int32) >= (turn - trace.samples(TURN_BACK_S)).astype(np.int32)[:, None]
-    tilted = np.where(near, rising, np.float32(np.inf))
+    # A flat diastole is as low far from the rise as near it, but for noise: the nearer point wins.
+    far = np.linspace(TILT, 0, before + 1, dtype=np.float32)
+    height = falling.max(axis=1) - rising.min(axis=1)
+    tilted = rising + height[:, None] * far
     # Neither lies beyond the edge of a run, and the foot not before the rise before it.
     start, stop = np.maximum(trace.run_start(at), np.append(-1, at[:-1]) + 1), trace.run_stop(at)
     edge = np.flatnonzero((at - before < start) | (at + after > stop))
