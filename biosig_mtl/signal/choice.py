@@ -63,11 +63,14 @@ def choose(at: I64, odds: F64, fs: float, first: int) -> Bool:
     anchor = (odds >= SURE) & alone
     taken, before = anchor, None
     stretches = _stretches(anchor, (first + at) // round(CUT_S * fs))
+    matters = ~anchor
+    for _, _, right in stretches:
+        matters[right[right >= 0]] = True
     for _ in range(ROUNDS if stretches else 0):
         if before is not None:
             # What was chosen tells the usual interval better than what only looks like a beat.
             usual = usual_interval(at, np.where(taken, 1.0, -1.0), fs)
-            if np.array_equal(usual, before):
+            if np.array_equal(usual[matters], before[matters]):
                 break
         before, candidates = usual, _Candidates(at.astype(np.float64), odds, usual, fs)
         taken = anchor.copy()
@@ -166,43 +169,51 @@ def fit(interval: F64, usual: F64) -> F64:
 
 
 def _search(places: I64, left: I64, right: I64, of: _Candidates) -> I64:
-    """Return the candidates on the best paths from left to right anchor (open where there is none)."""
+    """Return the candidates on the best paths from left to right anchor (open where there is none).
+
+    The right anchor is one more column. All links between columns come first; then a column at a time for all stretches.
+    """
     count, width = places.shape
     rows = np.arange(count)
-    there = places >= 0
-    t = np.where(there, of.at[places], -FAR)
-    z = np.where(there, of.odds[places], -np.inf)
-    u = of.usual[places]
-    t_left = np.where(left >= 0, of.at[left], -FAR)
-    best = np.full((count, width), -np.inf)
-    before = np.full((count, width), -1)
-    running = np.full((count, width + 1), -np.inf)
-    running_at = np.full((count, width + 1), -1)
+    odds = np.where(places >= 0, of.odds[places], -np.inf)
+    links, from_left, skip = _links(places, left, right, of)
+    best = np.full((count, BACK + width), -np.inf)
+    running, running_at = np.full((count, width + 1), -np.inf), np.full((count, width + 1), -1)
+    before = np.full((count, width + 1), -1)
+    options = np.empty((count, BACK + 2))
     for j in range(width + 1):
-        last = j == width
-        tj = np.where(right >= 0, of.at[right], FAR) if last else t[:, j]
-        uj = (of.usual[right] if last else u[:, j])[:, None]
         low = max(j - BACK, 0)
-        options = np.empty((count, j - low + 2))
-        links = fit((tj[:, None] - np.concatenate((t[:, low:j], t_left[:, None]), axis=1)) / of.fs, uj)
-        options[:, : j - low] = best[:, low:j] + links[:, :-1]
-        options[:, -2] = np.where(left >= 0, links[:, -1], START)
-        options[:, -1] = running[:, low] + LONGEST
-        if last:
-            open_end = right < 0
-            options[open_end, : j - low] = best[open_end, low:j]
-            options[open_end, -2] = START
-            options[open_end, -1] = running[open_end, low]
+        np.add(best[:, j : j + BACK], links[:, j], out=options[:, :BACK])
+        options[:, BACK] = from_left[:, j]
+        options[:, BACK + 1] = running[:, low] + (skip if j == width else LONGEST)
         pick = options.argmax(axis=1)
-        came = np.where(pick < j - low, low + pick, np.where(pick == j - low, -1, running_at[:, low]))
-        if last:
-            break
-        best[:, j] = options[rows, pick] + z[:, j]
-        before[:, j] = came
-        better = best[:, j] > running[:, j]
-        running[:, j + 1] = np.where(better, best[:, j], running[:, j])
-        running_at[:, j + 1] = np.where(better, j, running_at[:, j])
-    return _walk_back(places, before, came)
+        before[:, j] = np.where(pick < BACK, j - BACK + pick, np.where(pick == BACK, -1, running_at[:, low]))
+        if j < width:
+            score = options[rows, pick] + odds[:, j]
+            best[:, BACK + j] = score
+            better = score > running[:, j]
+            running[:, j + 1] = np.where(better, score, running[:, j])
+            running_at[:, j + 1] = np.where(better, j, running_at[:, j])
+    return _walk_back(places, before[:, :-1], before[:, -1])
+
+
+def _links(places: I64, left: I64, right: I64, of: _Candidates) -> tuple[F64, F64, F64]:
+    """Return what links to a column are worth: from the columns before it, from the left anchor, from the best path to date.
+
+    Shapes (stretch, column, back), (stretch, column) and, for the right anchor alone, (stretch,). A path may begin anywhere at
+    a small price, and end anywhere at none, where there is no anchor.
+    """
+    closed, opened = right >= 0, left < 0
+    at = np.where(places >= 0, of.at[places], -FAR)
+    at = np.column_stack((at, np.where(closed, of.at[right], FAR)))
+    usual = np.column_stack((of.usual[places], of.usual[right]))
+    longer = np.pad(at[:, :-1], ((0, 0), (BACK, 0)), constant_values=-FAR)
+    back = np.lib.stride_tricks.sliding_window_view(longer, BACK, axis=1)
+    links = fit((at[:, :, None] - back) / of.fs, usual[:, :, None])
+    from_left = fit((at - np.where(opened, -FAR, of.at[left])[:, None]) / of.fs, usual)
+    from_left[opened] = START
+    links[~closed, -1], from_left[~closed, -1] = 0, START
+    return links, from_left, np.where(closed, LONGEST, 0.0)
 
 
 def _walk_back(places: I64, before: I64, came: I64) -> I64:

@@ -180,9 +180,12 @@ def _design(family: str, order: int, low_hz: float, high_hz: float, fs: float) -
 
 
 def _filtered(record: Record, source: Channel, design: _Design, low_hz: float) -> F32:
-    x = source.samples.astype(np.float64)
+    x = source.samples
     gap = ~np.isfinite(x)
-    valid = bridge(x, ~gap, int(BRIDGE_S * source.fs)) if gap.any() else ~gap
+    valid = ~gap
+    if gap.any():
+        x = x.copy()
+        valid = bridge(x, valid, int(BRIDGE_S * source.fs))
     out = np.full(x.size, np.nan, np.float32)
     period = source.fs / low_hz
     for start, stop in zip(*runs(valid, seam_samples(record, source.fs, x.size)), strict=True):
@@ -192,7 +195,7 @@ def _filtered(record: Record, source: Channel, design: _Design, low_hz: float) -
     return out
 
 
-def _filter_run(x: F64, out: F32, first: int, design: _Design, period: float) -> None:
+def _filter_run(x: F32, out: F32, first: int, design: _Design, period: float) -> None:
     """Fill ``out`` block by block; ``first`` is the number of ``x[0]`` in the recording."""
     block, memory = round(BLOCK_S * design.fs), design.memory
     starts = np.unique(np.concatenate(([0], np.arange(-first % block, x.size, block))))
@@ -202,18 +205,19 @@ def _filter_run(x: F64, out: F32, first: int, design: _Design, period: float) ->
         _filter_blocks(x, out, starts[inside], block, design)
     for start, stop in zip(starts[~inside].tolist(), stops[~inside].tolist(), strict=True):
         low, high = max(start - memory, 0), min(stop + memory, x.size)
-        before = _beyond(x, design.fs, period) if low == 0 else x[:0]
-        after = _beyond(x[::-1], design.fs, period)[::-1] if high == x.size else x[:0]
-        longer = np.concatenate((before, x[low:high], after))
+        before = _beyond(x, design.fs, period) if low == 0 else np.empty(0)
+        after = _beyond(x[::-1], design.fs, period)[::-1] if high == x.size else np.empty(0)
+        longer = np.concatenate((before, x[low:high].astype(np.float64), after))
         begin = before.size + start - low
         out[start:stop] = _both_ways(longer, design)[begin : begin + stop - start]
 
 
-def _filter_blocks(x: F64, out: F32, starts: I64, block: int, design: _Design) -> None:
+def _filter_blocks(x: F32, out: F32, starts: I64, block: int, design: _Design) -> None:
     """Fill whole blocks that have their context on both sides, by multiplication with the squared gain.
 
     What the filter does forwards and backwards is |H|² in all, and its impulse response is over after ``memory`` samples: a
-    transform over block and context gives the same as the recursion to e^−20, in a third of the time.
+    transform over block and context gives the same as the recursion to e^−20, and in single precision (about the first sample
+    of each piece) to a millionth of the piece's own range, in a quarter of the time.
     """
     from scipy.fft import irfft, next_fast_len, rfft
 
@@ -234,12 +238,12 @@ def _filter_blocks(x: F64, out: F32, starts: I64, block: int, design: _Design) -
 
 
 @lru_cache(maxsize=64)
-def _squared_gain(design: _Design, size: int) -> F64:
+def _squared_gain(design: _Design, size: int) -> F32:
     turn = np.exp(-1j * 2 * np.pi * np.arange(size // 2 + 1) / size)
     response = np.ones(turn.size, np.complex128)
     for b0, b1, b2, a0, a1, a2 in design.sos:
         response *= (b0 + b1 * turn + b2 * turn**2) / (a0 + a1 * turn + a2 * turn**2)
-    gain: F64 = np.abs(response) ** 2
+    gain: F32 = (np.abs(response) ** 2).astype(np.float32)
     return gain
 
 
@@ -255,9 +259,10 @@ def _both_ways(x: F64, design: _Design) -> F64:
     return back[..., ::-1]
 
 
-def _beyond(x: F64, fs: float, period: float) -> F64:
+def _beyond(x: F32, fs: float, period: float) -> F64:
     """Return what is thought to lie before the first sample."""
     size = int(PAD_PERIODS * period)
+    x = x[: max(int(MEAN_PERIODS * period) + 1, size + 1)].astype(np.float64)
     mean = x[: int(MEAN_PERIODS * period) + 1].mean()
     reflected = min(size, x.size - 1, int(8 * FADE_S * fs))
     step = np.arange(1, reflected + 1)

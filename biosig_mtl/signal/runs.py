@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.types import F64, I64, Bool, Channel, ChannelInfo, Record, missing_channel
+from biosig_mtl.types import I64, Bool, Channel, ChannelInfo, Record, missing_channel
 
 T = TypeVar("T", Channel, ChannelInfo)
 Float = TypeVar("Float", np.float32, np.float64)
@@ -79,7 +79,7 @@ def hold(x: NDArray[Float], valid: Bool) -> NDArray[Float]:
     return x[nearer]
 
 
-def bridge(x: F64, valid: Bool, longest: int) -> Bool:
+def bridge(x: NDArray[Float], valid: Bool, longest: int) -> Bool:
     """Fill inner gaps of at most ``longest`` samples in ``x`` by straight lines, in place; return what is valid then."""
     if valid.all() or not valid.any():
         return valid
