@@ -13,7 +13,7 @@ import pytest
 
 from biosig_mtl import pipeline, recipe, signal
 from biosig_mtl.data.readers import entry_for, open_source
-from biosig_mtl.types import F64
+from biosig_mtl.types import F64, Beats, Record
 from tests.benchmarks import peers
 from tests.benchmarks.book import Book, Speed
 from tests.benchmarks.timing import cpu_medians
@@ -78,11 +78,31 @@ def test_detectors_alone(waves: dict[str, F64], book: Book, kind: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------- chains
-def test_pulses_with_quality_beside_ppg_process(waves: dict[str, F64], neurokit: Any, book: Book) -> None:
+def test_pulses_beside_ppg_process(waves: dict[str, F64], neurokit: Any, book: Book) -> None:
+    """The same work: a filter, beats, how far each agrees with a template (`Beats.quality`), and a rate for every sample."""
+    chain = our_chain("ppg", waves["ppg"], peers.our_steps("ppg"))
+
+    def ours() -> F64:
+        done = chain()
+        assert isinstance(done, Record)
+        return rate_of_every_sample(next(iter(done.beats.values())), waves["ppg"].size)
+
+    assert 30 < np.median(ours()) < 200
+    mine, other = measured(ours, lambda: neurokit.ppg_process(waves["ppg"], sampling_rate=FS), RUNS)
+    what = "PPG: filter, beats, template agreement of each, rate of every sample"
+    book.speed.append(Speed("ppg_process", what, "nk.ppg_process", 1.0, mine, other, RUNS))
+
+
+def rate_of_every_sample(beats: Beats, size: int) -> F64:
+    """Return the rate per minute at every sample, between beats on a line."""
+    return np.asarray(np.interp(np.arange(size), beats.peak[1:], 60 * beats.fs / np.diff(beats.peak)))
+
+
+def test_pulses_with_all_indices_of_quality_beside_ppg_process(waves: dict[str, F64], neurokit: Any, book: Book) -> None:
     ours = our_chain("ppg", waves["ppg"], peers.our_steps("ppg", quality=True))
     mine, other = measured(ours, lambda: neurokit.ppg_process(waves["ppg"], sampling_rate=FS), RUNS)
-    what = "PPG: filter, beats, quality (theirs: and a rate for every sample)"
-    book.speed.append(Speed("ppg_process", what, "nk.ppg_process", 1.0, mine, other, RUNS))
+    what = "PPG: filter, beats, every index of quality and the calibrated sqi (theirs: as above)"
+    book.speed.append(Speed("ppg_quality", what, "nk.ppg_process", 1.0, mine, other, RUNS))
 
 
 def test_ecg_with_points_and_quality_beside_ecg_process(waves: dict[str, F64], neurokit: Any, book: Book) -> None:
