@@ -27,7 +27,7 @@ INDICES: Mapping[str, str] = {
     "rate": "share of those beats that last as long as 35–180 a minute do",
     "ratio": "greatest ratio of the lengths of two successive beats among them, 1 or more",
     "covered": "share of the ±2 s that complete beats fill",
-    "polarity": "1 where most of those beats point up, −1 where they are upside down (ABP: a rise of more than 0.55)",
+    "polarity": "1 where most of those beats point up, −1 where they are upside down (ABP: the rise takes over 0.58)",
     "snr": "power in the band of the signal (0.5–8 Hz; ECG 1–40 Hz) as a share of all above 0.5 Hz, over 4 s as recorded",
     "mains": "power within 1 Hz of 50 and 60 Hz as a share of all above 0.5 Hz; NaN where the sampling rate holds neither",
     "entropy": "spectral entropy within the band of the signal, 0 for a single tone to 1 for white noise",

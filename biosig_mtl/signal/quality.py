@@ -18,7 +18,7 @@ from biosig_mtl.types import F64, Beats, Channel, ChannelInfo, Quality, RecipeEr
 
 FS = 1.0
 # A pressure rises faster than it falls: in 99 of 100 seconds of MIMIC in less than half a beat; upside down it takes 0.7 of it.
-UPSIDE_DOWN = 0.55
+UPSIDE_DOWN = 0.58
 
 
 @dataclass(frozen=True)
