@@ -13,13 +13,13 @@ _RUN = 64  # samples that one fingerprint covers: half a second at 125 Hz, too l
 
 
 _AT_ONCE = 1024
-_NEAR = 3
+_NEAR = 1
 
 
 def fingerprints(raw: F32) -> NDArray[np.uint64]:
     """Return up to 16 content-defined hashes a window, shape (window, 16), 0 where there are fewer.
 
-    Each hash covers 64 raw samples that start at a local maximum (the highest of seven); the smallest hashes are kept (a
+    Each hash covers 64 raw samples that start at a local maximum; the smallest hashes are kept (a
     min-hash sketch). Two windows that share waveform at *any* shift therefore share hashes, whatever their position on the
     grid. Runs with fewer than 16 distinct values are passed over: coarse quantisation makes those equal by chance.
     """
