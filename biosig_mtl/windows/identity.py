@@ -13,27 +13,22 @@ _RUN = 64  # samples that one fingerprint covers: half a second at 125 Hz, too l
 
 
 _AT_ONCE = 1024
-_NEAR = 1
 
 
 def fingerprints(raw: F32) -> NDArray[np.uint64]:
     """Return up to 16 content-defined hashes a window, shape (window, 16), 0 where there are fewer.
 
-    Each hash covers 64 raw samples that start at a local maximum; the smallest hashes are kept (a
-    min-hash sketch). Two windows that share waveform at *any* shift therefore share hashes, whatever their position on the
-    grid. Runs with fewer than 16 distinct values are passed over: coarse quantisation makes those equal by chance.
+    Each hash covers 64 raw samples that start at a local maximum; the smallest hashes are kept (a min-hash sketch). Two windows
+    that share waveform at *any* shift therefore share hashes, whatever their position on the grid. Runs with fewer than
+    16 distinct values are passed over: coarse quantisation makes those equal by chance.
     """
     n, size = raw.shape
     out = np.zeros((n, FINGERPRINTS), np.uint64)
-    if n == 0 or size < _RUN + 2 * _NEAR:
+    if n == 0 or size < _RUN + 2:
         return out
-    runs = sliding_window_view(raw[:, _NEAR:], _RUN, axis=1)[:, :-_NEAR]
-    count = runs.shape[1]
-    middle = raw[:, _NEAR : _NEAR + count]
-    maximum = np.ones(middle.shape, bool)
-    for shift in range(1, _NEAR + 1):
-        maximum &= middle > raw[:, _NEAR - shift : _NEAR - shift + count]
-        maximum &= middle >= raw[:, _NEAR + shift : _NEAR + shift + count]
+    runs = sliding_window_view(raw[:, 1:], _RUN, axis=1)[:, :-1]
+    middle = raw[:, 1 : 1 + runs.shape[1]]
+    maximum = (middle > raw[:, : runs.shape[1]]) & (middle >= raw[:, 2 : 2 + runs.shape[1]])
     row, column = np.nonzero(maximum)
     mixed, told = np.empty(row.size, np.uint64), np.empty(row.size, bool)
     # Some runs at a time stay in the cache.
