@@ -24,8 +24,8 @@ UPWARD = 1.3
 # A QRS is compared from here to here around its apex, on a grid of about 8 ms.
 QRS_S, GRID_HZ = (0.1, 0.1), 125.0
 SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S = 0.25, 0.4, 0.06
-# Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube; fitted by
-# tests/benchmarks/fit_odds.py on the simulated cohort with noise, whose R peaks are known.
+# Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube, size of the apex;
+# fitted by tests/benchmarks/fit_odds.py on the simulated cohort with noise and on simulated arrhythmias.
 ODDS = (-2.40, 1.01, -5.55, 3.35, -0.99, 5.02, 0.25)
 # Mean contrast and log-odds near by under which a stretch is noise or hum.
 LEAST_CONTRAST, LEAST_ODDS = 0.55, 1.0
@@ -37,15 +37,15 @@ REACH_S = POLARITY_S + templates.REACH_S
 def ecg_beats(trace: Trace) -> Detection:
     """Return R peaks (a beat starts at its R peak).
 
-    Candidates are the crests, 0.15 s apart, of the root of the slope's energy over 0.1 s. Three numbers speak for one: its
-    height against the usual height near by, its contrast to the mean of 1.2 s around, and the likeness of its QRS to those
-    within some 12 s. What is chosen of them is decided by `biosig_mtl.signal.choice`. The apex is that of whichever sign most
-    QRS near by have.
+    Candidates are the crests, 80 ms apart, of the root of the slope's energy over 60 ms. Four numbers speak for one: its height
+    and the size of its apex against the usual near by, its contrast to the mean of 1.2 s around, and the likeness of its QRS
+    to those within some 12 s. A wave soon behind a certain QRS and not half as steep is doubted (T waves). What is chosen of
+    them is decided by `biosig_mtl.signal.choice`. The apex is that of whichever sign most QRS near by have.
 
     Notes
     -----
     The envelope is the usual one (Pan & Tompkins 1985, IEEE Trans. Biomed. Eng. 32:230, with the slope alone and a window of
-    0.1 s); in place of thresholds that follow the past there is likeness and rhythm on both sides. Our own method.
+    60 ms); in place of thresholds that follow the past there is likeness and rhythm on both sides. Our own method.
     """
     (at, up_at, down_at, height, contrast, highest, lowest), (crest, crest_height) = in_parts(trace, _look, AROUND_S)
     above = log_ratio(height, trace.usual(at, height))

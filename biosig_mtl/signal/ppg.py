@@ -36,7 +36,7 @@ REACH_S = templates.REACH_S + TURN_S * (TURN_BLOCKS + 1)
 def ppg_beats(trace: Trace) -> Detection:
     """Return feet and systolic peaks.
 
-    Candidates are the crests, 0.12 s apart, of the sum of rises over 0.15 s. Four numbers speak for one: its sum and its rise
+    Candidates are the crests, 0.09 s apart, of the sum of rises over 0.15 s. Four numbers speak for one: its sum and its rise
     from foot to peak against what is usual near by, its contrast to the mean of 1.5 s around, and the likeness of the pulse to
     those within some 12 s. What is chosen of them is decided by `biosig_mtl.signal.choice`. A wave that is upside down (it
     falls faster than it rises) is turned before.
