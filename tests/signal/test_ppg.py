@@ -126,3 +126,13 @@ def test_neither_foot_nor_peak_lies_in_another_run(simulate: Any) -> None:
     for start, stop in gaps:
         assert not ((beats.onset < start) & (beats.peak >= stop)).any()
         assert not ((beats.onset < start) & (beats.end >= stop)).any()
+
+
+@pytest.mark.parametrize("corner_hz", [1.0, 2.0])
+def test_a_sensor_with_a_high_pass_of_its_own_is_not_upside_down(simulate: Any, corner_hz: float) -> None:
+    from scipy.signal import butter, lfilter
+
+    x = simulate(60, 3, 0.0).record.channels["ppg"].samples.astype(np.float64)
+    beats = detected(channel(lfilter(*butter(1, corner_hz, "highpass", fs=FS), x - x[0])), "ppg")
+    assert beats.peak.size > 60
+    assert (beats.polarity == 1).all()
