@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from biosig_mtl.signal import templates
-from biosig_mtl.signal.detection import CONTRAST, Detection, Group, confirmed, in_parts, log_ratio
+from biosig_mtl.signal.detection import CONTRAST, Detection, Group, confirmed, in_parts, log_ratio, pulses_alike
 from biosig_mtl.signal.sliding import moving_mean, rows_around
 from biosig_mtl.signal.trace import Trace
 from biosig_mtl.types import F32, I64
@@ -24,8 +24,6 @@ FOOT_S, PEAK_S, TILT = 0.25, 0.4, 0.2
 SECOND_APART_S, SECOND_SMALLEST, SECOND_NEAR_S = 0.3, 0.5, 0.06
 BASELINE_S = 1.5
 AROUND_S = 1.5
-# A pulse is compared from here to here around its rise, on a grid of about 32 ms.
-PULSE_S, GRID_HZ = (0.3, 0.5), 31.25
 # Noise has a mean likeness below 0.45, curves of 50 stays, damped ones too, above 0.7; hum has no contrast, 180 beats a minute
 # have 0.6.
 ODDS_OF_LIKE, LEAST_CONTRAST, LEAST_ODDS = 6.0, 0.35, 3.3
@@ -54,11 +52,7 @@ def abp_beats(trace: Trace) -> Detection:
     real = (pulse > floor) & (pulse >= SMALLEST_PULSE * trace.usual(at, pulse)) & (foot > trace.run_start(foot)) & (peak > foot)
     at, foot, peak, contrast = at[real], foot[real], peak[real], contrast[real]
     second = confirmed(trace, crest, crest_height, peak, (SECOND_SMALLEST, SECOND_NEAR_S))
-    before, after = (trace.samples(s) for s in PULSE_S)
-    step = max(int(trace.fs / GRID_HZ), 1)
-    pulses = templates.unit(rows_around(x, at, before, after, step))
-    typical = templates.pulse(pulses.shape[1], step / trace.fs, PULSE_S[0])
-    like = templates.likeness(pulses, np.ones(at.size, np.float32), trace.block(at, templates.BLOCK_S), typical)
+    like = pulses_alike(trace, x, at, np.ones(at.size, np.float32))
     looks = np.stack((np.zeros_like(like), like, contrast), axis=1)
     odds = ODDS_OF_LIKE * like.astype(np.float64)
     return Detection(foot, peak, looks, odds, second, np.ones(at.size, np.int8), (LEAST_CONTRAST, LEAST_ODDS))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from biosig_mtl.signal.sliding import running_sum
 from biosig_mtl.types import F32, F64, I64, Beats, Bool, Channel
 
 # Beats that touch so many seconds on either side of the middle of a second speak for it.
@@ -42,8 +43,7 @@ class BeatTable:
 
     def mean(self, values: NDArray[np.generic]) -> F64:
         """Return the mean over the touching beats, NaN where there are none."""
-        # Whole numbers, so that a running sum is exact: the same wherever the record starts.
-        total = np.append(0, np.cumsum(np.rint(values.astype(np.float64) * SCALE).astype(np.int64)))
+        total = running_sum(values, SCALE)
         number = self.high - self.low
         mean = (total[self.high] - total[self.low]) / SCALE / np.maximum(number, 1)
         return np.where(number > 0, mean, np.nan)

@@ -15,6 +15,7 @@ from biosig_mtl.signal.detection import LONELY_S, REFUSE_S, Detection, believabl
 from biosig_mtl.signal.rhythm import REACH_S as RHYTHM_REACH_S
 from biosig_mtl.signal.rhythm import marks
 from biosig_mtl.signal.runs import find
+from biosig_mtl.signal.sliding import running_sum
 from biosig_mtl.signal.trace import REACH_S as TRACE_REACH_S
 from biosig_mtl.signal.trace import Trace, trace
 from biosig_mtl.types import EMPTY, F32, I64, Beats, Bool, ChannelInfo, RecipeError, Record
@@ -120,8 +121,7 @@ def _unlike(peak: I64, end: I64, quality: F32, rule: tuple[int, float]) -> Bool:
     near, least = rule
     low, high = np.searchsorted(peak, peak - near), np.searchsorted(peak, peak + near, side="right")
     whole = end >= 0
-    # Whole numbers, so that a running sum is exact: the same wherever the record starts.
-    agreed = np.append(0, np.cumsum(np.where(whole, np.rint(quality.astype(np.float64) * 2**20), 0).astype(np.int64)))
+    agreed = running_sum(np.where(whole, quality, 0))
     count = np.append(0, np.cumsum(whole))
     number = count[high] - count[low]
     worst: Bool = (number >= FEW) & ((agreed[high] - agreed[low]) / 2**20 < least * number)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from biosig_mtl.signal import templates
 from biosig_mtl.signal.choice import SURE, choose
+from biosig_mtl.signal.sliding import rows_around, running_sum
 from biosig_mtl.signal.trace import Trace
 from biosig_mtl.types import F32, F64, I8, I64, Bool
 
@@ -21,6 +23,8 @@ REFUSE_S = 8.0
 PART = 32768
 Group = tuple[NDArray[Any], ...]
 CONTRAST = 2
+# A pulse is compared from here to here around its rise, on a grid of about 32 ms.
+PULSE_S, PULSE_HZ = (0.3, 0.5), 31.25
 LONELY_S = 3.0
 
 
@@ -102,8 +106,7 @@ def _noise(beats: Detection, trace: Trace) -> Bool:
         (np.clip(beats.looks[:, CONTRAST], -1, 1.5), beats.limits[0]),
         (np.clip(beats.odds, -6, 6), beats.limits[1]),
     ):
-        # Whole numbers, so that a running sum is exact: the same wherever the record starts.
-        total = np.concatenate(([0], np.cumsum(np.rint(np.asarray(values, np.float64) * 2**20).astype(np.int64))))
+        total = running_sum(values)
         noise |= (total[high] - total[low]) / 2**20 < least * count
     return noise
 
@@ -132,6 +135,15 @@ def sensible(trace: Trace, at: I64, above: F32) -> Bool:
 def sure(above: F32, contrast: F32) -> F32:
     """Return how much a candidate counts in the mean of its neighbours: of usual height, and standing out."""
     return np.asarray(np.exp(-2 * np.abs(above)) * np.clip(contrast - 0.3, 0.01, 1), np.float32)
+
+
+def pulses_alike(trace: Trace, x: F32, at: I64, weight: F32) -> F32:
+    """Return how far the pulse around each rise looks like those within some 12 s, which count by their weight."""
+    before, after = (trace.samples(s) for s in PULSE_S)
+    step = max(int(trace.fs / PULSE_HZ), 1)
+    pulses = templates.unit(rows_around(x, at, before, after, step))
+    typical = templates.pulse(pulses.shape[1], step / trace.fs, PULSE_S[0])
+    return templates.likeness(pulses, weight, trace.block(at, templates.BLOCK_S), typical)
 
 
 def confirmed(trace: Trace, crest: I64, height: F32, at: I64, rule: tuple[float, float]) -> Bool:

@@ -7,7 +7,7 @@ import numpy as np
 from biosig_mtl.signal import templates
 from biosig_mtl.signal.choice import SURE
 from biosig_mtl.signal.detection import Detection, Group, confirmed, in_parts, log_odds, log_ratio, sensible, sure
-from biosig_mtl.signal.sliding import moving_mean, rows_around
+from biosig_mtl.signal.sliding import moving_mean, rows_around, running_sum
 from biosig_mtl.signal.trace import Trace
 from biosig_mtl.types import F32, F64, I64, Bool
 
@@ -102,8 +102,7 @@ def _mostly_up(trace: Trace, at: I64, above: F32, ends: tuple[F32, F32]) -> Bool
     highest, lowest = ends
     lean = (highest * UPWARD + lowest) / np.maximum(np.abs(highest) + np.abs(lowest), np.finfo(np.float32).tiny)
     lean *= np.exp(np.minimum(above, 0))
-    # Whole numbers, so that a running sum is exact: the same wherever the record starts.
-    votes = np.concatenate(([0], np.cumsum(np.rint(lean.astype(np.float64) * 2**20).astype(np.int64))))
+    votes = running_sum(lean)
     near = trace.samples(POLARITY_S)
     up: Bool = votes[np.searchsorted(at, at + near, side="right")] - votes[np.searchsorted(at, at - near)] >= 0
     return up

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from biosig_mtl.signal import templates
-from biosig_mtl.signal.detection import Detection, Group, in_parts, log_odds, log_ratio, sensible, sure
+from biosig_mtl.signal.detection import Detection, Group, in_parts, log_odds, log_ratio, pulses_alike, sensible, sure
 from biosig_mtl.signal.sliding import moving_max, moving_mean, rows_around
 from biosig_mtl.signal.trace import Trace
 from biosig_mtl.types import F32, F64, I64, Bool
@@ -18,8 +18,6 @@ TOP_S = 0.064
 APART_S = 0.09
 AROUND_S = 1.5
 PEAK_S, FOOT_S, TILT = 0.32, 0.3, 0.15
-# A pulse is compared from here to here around its rise, on a grid of about 32 ms.
-PULSE_S, GRID_HZ = (0.3, 0.5), 31.25
 # Elgendi 2013, section 3: windows of a systolic peak and of a beat, and the offset, here a share of the local mean.
 BLOCK_S, BEAT_S, OFFSET, OFFSET_S, DRIFT_S = 0.111, 0.667, 0.02, 12.0, 1.5
 SECOND_NEAR_S, SECOND_HZ = 0.06, 30.0
@@ -54,11 +52,7 @@ def ppg_beats(trace: Trace) -> Detection:
     at, foot, peak = at[seen], foot[seen], peak[seen]
     above, contrast, rise = above[seen], contrast[seen], rise[seen]
     taller = np.clip(log_ratio(rise, trace.usual(at, rise)), -2, 0.7)
-    before, after = (trace.samples(s) for s in PULSE_S)
-    step = max(int(trace.fs / GRID_HZ), 1)
-    pulse = templates.unit(rows_around(x, at, before, after, step))
-    typical = templates.pulse(pulse.shape[1], step / trace.fs, PULSE_S[0])
-    like = templates.likeness(pulse, sure(above, contrast), trace.block(at, templates.BLOCK_S), typical)
+    like = pulses_alike(trace, x, at, sure(above, contrast))
     looks = np.stack((np.minimum(above, 0), np.maximum(above, 0), contrast, like, np.maximum(like, 0) ** 3, taller), axis=1)
     whole = (foot > trace.run_start(at)) & (foot < peak) if at.size else np.zeros(0, bool)
     second = _elgendi(trace, x, peak)

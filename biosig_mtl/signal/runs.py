@@ -8,10 +8,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from biosig_mtl.signal.sliding import Float
 from biosig_mtl.types import I64, Bool, Channel, ChannelInfo, Record, missing_channel
 
 T = TypeVar("T", Channel, ChannelInfo)
-Float = TypeVar("Float", np.float32, np.float64)
 
 
 def find(channels: Mapping[str, T], name: str, where: str, *, optional: bool) -> T | None:
@@ -94,16 +94,3 @@ def bridge(x: NDArray[Float], valid: Bool, longest: int) -> Bool:
     x[gap] = np.interp(np.flatnonzero(gap), at, x[at])
     filled[gap] = True
     return filled
-
-
-def span_argmax(x: NDArray[np.floating], start: I64, stop: I64) -> I64:
-    """Return where ``x`` is greatest in every [start, stop); an empty span answers its start."""
-    if not start.size:
-        return np.empty(0, np.int64)
-    width = max(int((stop - start).max()), 1)
-    step = np.arange(width)
-    at = start[:, None] + step
-    values = x[np.clip(at, 0, x.size - 1)]
-    values[step >= (stop - start)[:, None]] = -np.inf
-    best: I64 = start + values.argmax(axis=1)
-    return best

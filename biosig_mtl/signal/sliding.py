@@ -74,6 +74,14 @@ def moving_max(x: NDArray[Float], half: int) -> NDArray[Float]:
     return sliding_max(held(x, half, half), 2 * half + 1)
 
 
+def running_sum(values: NDArray[np.generic], steps: float = 2.0**20) -> NDArray[np.int64]:
+    """Return the running sum, 0 first, in whole steps of 1 ÷ ``steps``; shape (value + 1,).
+
+    Whole numbers add up exactly, so that a difference of two places is the same wherever the record starts.
+    """
+    return np.append(0, np.cumsum(np.rint(np.asarray(values, np.float64) * steps).astype(np.int64)))
+
+
 def held(x: NDArray[Float], before: int, after: int) -> NDArray[Float]:
     """Return the array with its end values held for so many samples more on either side."""
     longer = np.empty(before + x.size + after, x.dtype)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from biosig_mtl.signal.runs import first_sample, hold, long_runs, runs, seam_samples
 from biosig_mtl.signal.sliding import Float, held, moving_max, moving_mean
-from biosig_mtl.types import F32, F64, I64, Bool, Channel, Record
+from biosig_mtl.types import F32, I64, Bool, Channel, Record
 
 # Steps smaller than this share of the greatest value near by are below what a float32 can tell.
 RESOLUTION = 2.5e-7
@@ -45,11 +45,6 @@ class Trace:
     dead: Bool
     finite: Bool
     unit: str
-
-    @cached_property
-    def x(self) -> F64:
-        """The samples in double precision."""
-        return self.values.astype(np.float64)
 
     @cached_property
     def whole(self) -> bool:
@@ -127,10 +122,7 @@ class Trace:
         """
         part = max(self.samples(seconds) // 16, 1)
         lead = self.first % part
-        size = -(-(lead + x.size) // part)
-        padded = np.empty(size * part, np.float32)
-        padded[:lead], padded[lead : lead + x.size], padded[lead + x.size :] = x[:1], x, x[-1:]
-        parts = np.einsum("ij->i", padded.reshape(size, part))
+        parts = np.einsum("ij->i", _blocks(x, part, lead))
         mean = moving_mean(parts, 17) / np.float32(part)
         return np.asarray(mean[(lead + at) // part], np.float32)
 

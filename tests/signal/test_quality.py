@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from biosig_mtl.signal import AssessQuality, Bandpass, DetectBeats, DetectFiducials, Resample, Step, context_s
-from biosig_mtl.signal.runs import long_runs, span_argmax
+from biosig_mtl.signal.points import highest
+from biosig_mtl.signal.runs import long_runs
 from biosig_mtl.types import F64, Channel, ChannelInfo, DataError, Quality, RecipeError, Record
 
 STANDARD: list[Step] = [
@@ -123,8 +124,8 @@ def test_spans_and_runs() -> None:
     mask = np.array([1, 1, 0, 1, 1, 1, 0, 1], bool)
     assert long_runs(mask, 2).tolist() == [True, True, False, True, True, True, False, False]
     x = np.array([0.0, 3, 1, 5, 2])
-    assert span_argmax(x, np.array([0, 2, 4]), np.array([3, 5, 4])).tolist() == [1, 3, 4]
-    assert span_argmax(x, np.empty(0, np.int64), np.empty(0, np.int64)).size == 0
+    assert highest(x, np.array([0, 2, 4]), np.array([3, 5, 4])).tolist() == [1, 3, 4]
+    assert highest(x, np.empty(0, np.int64), np.empty(0, np.int64)).size == 0
 
 
 def assert_same(part: Record, whole: Record, start: int, stop: int) -> None:
