@@ -48,7 +48,10 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A value that the data set gives for a record. ``time_s`` is None where it holds for the whole record."""
+    """A value that the data set gives for a record. ``time_s`` is None where it holds for the whole record.
+
+    ``unit`` is a unit (``mmHg``), or the scale of a rating in the data set as ``low..high`` (``1..9``, ``-1..1``).
+    """
 
     name: str
     value: float
@@ -114,7 +117,11 @@ class Record:
 
     ``seams_s`` are instants, in seconds from the start of the *recording*, that no window may have inside it.
     ``demographics`` holds ``age_years sex_male height_cm weight_kg`` as far as they are known. ``notes`` tell what a reader
-    could not read.
+    could not read. ``baseline_s`` are the seconds of the recording, from and up to, that the data set gives as a rest before
+    the stimulus: they describe the person's state and are never windows of their own.
+
+    A value that the data set gives again and again is a channel of kind ``label`` (named ``valence``, ``stress`` …), sampled at
+    its own rate, NaN where there is none; its unit tells the scale of the data set as ``low..high``.
     """
 
     name: str
@@ -130,6 +137,7 @@ class Record:
     timing_reliable: bool = False
     stimulus: str = ""
     notes: tuple[str, ...] = ()
+    baseline_s: tuple[float, float] | None = None
 
     def channel(self, name: str) -> Channel:
         """Return a channel; raise `DataError` that names the record and what it has."""

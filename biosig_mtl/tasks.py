@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from biosig_mtl.types import Target, Task
+from biosig_mtl.types import Head, Target, Task
 
 BLOOD_PRESSURE = Task(
     name="blood_pressure",
@@ -11,4 +11,18 @@ BLOOD_PRESSURE = Task(
     reference_kinds=frozenset({"abp"}),
 )
 
-TASKS: dict[str, Task] = {BLOOD_PRESSURE.name: BLOOD_PRESSURE}
+AFFECT = Task(
+    name="affect",
+    # One scale for all data sets: ratings are brought to 1–9 (self-assessment manikin) from the scale of the set.
+    targets=(Target("valence", "points", 1.0, 9.0), Target("arousal", "points", 1.0, 9.0)),
+    reference_kinds=frozenset({"label"}),
+)
+
+STRESS = Task(
+    name="stress",
+    targets=(Target("stress", "share", 0.0, 1.0),),
+    reference_kinds=frozenset({"label"}),
+    heads=(Head("binary", (0.5,)),),
+)
+
+TASKS: dict[str, Task] = {task.name: task for task in (BLOOD_PRESSURE, AFFECT, STRESS)}

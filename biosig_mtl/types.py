@@ -17,6 +17,18 @@ from biosig_mtl.errors import AuditError as AuditError
 from biosig_mtl.errors import BiosigError as BiosigError
 from biosig_mtl.errors import DataError as DataError
 from biosig_mtl.errors import RecipeError as RecipeError
+from biosig_mtl.outcomes import Batch as Batch
+from biosig_mtl.outcomes import Check as Check
+from biosig_mtl.outcomes import Guarantee as Guarantee
+from biosig_mtl.outcomes import Head as Head
+from biosig_mtl.outcomes import HeadKind as HeadKind
+from biosig_mtl.outcomes import InputSpec as InputSpec
+from biosig_mtl.outcomes import Output as Output
+from biosig_mtl.outcomes import Predictions as Predictions
+from biosig_mtl.outcomes import Scores as Scores
+from biosig_mtl.outcomes import Target as Target
+from biosig_mtl.outcomes import Task as Task
+from biosig_mtl.outcomes import TrackSpec as TrackSpec
 from biosig_mtl.recordings import EMPTY as EMPTY
 from biosig_mtl.recordings import F32 as F32
 from biosig_mtl.recordings import F64 as F64
@@ -36,7 +48,6 @@ from biosig_mtl.recordings import missing_channel as missing_channel
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
 
 # --------------------------------------------------------------------------------------------------------------- windows
@@ -78,12 +89,35 @@ class WindowBeats:
 
 
 @dataclass(frozen=True, slots=True)
+class Trail:
+    """One channel on the seconds that end with each window, at its own rate.
+
+    ``signal`` has shape (window, time), float32, NaN where the recording has none (before its start, in a gap; everywhere
+    where it has no such channel, whose kind is then ``absent``). Beats count samples from the start of the trail. ``sqi`` has
+    shape (window,): the mean quality of the trail, NaN where it was not assessed.
+    """
+
+    channel: str
+    kind: str
+    fs: float
+    signal: F32
+    sqi: F32
+    beats: WindowBeats | None = None
+
+    @property
+    def length_s(self) -> float:
+        """Length in seconds."""
+        return float(self.signal.shape[1] / self.fs)
+
+
+@dataclass(frozen=True, slots=True)
 class Windows:
     """Windows of one record.
 
     ``signal`` has shape (window, channel, time), float32, without NaN; ``channels`` and ``kinds`` name its middle axis.
     ``targets`` has shape (window, target), NaN where unknown. ``facts`` are further columns of the window table, one value a
-    window: they describe label, alignment and quality, and are never inputs of a model.
+    window: they describe label, alignment and quality, and are never inputs of a model. ``trails`` are channels at their own
+    rates on a longer stretch that ends with each window.
     """
 
     record: str
@@ -103,6 +137,7 @@ class Windows:
     timing_reliable: bool = False
     stimulus: str = ""
     rejected: tuple[Rejected, ...] = ()
+    trails: Mapping[str, Trail] = field(default_factory=lambda: EMPTY)
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -116,17 +151,31 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """The waveform of one modality as a network sees it: signal (window, channel, time) at ``fs``, float32.
+
+    A channel that a window does not have is NaN throughout that window; otherwise there is no NaN.
+    """
+
+    channels: tuple[str, ...]
+    fs: float
+    signal: F32
+
+
+@dataclass(frozen=True, slots=True)
 class Features:
     """What a model may see of the windows of one record.
 
     ``values`` has shape (window, feature), float32, NaN where a feature does not exist; ``waveform`` has shape
-    (window, channel, time), float32. Feature names carry their family: ``pulse.…  hr.…  pat.…  person.…``.
+    (window, channel, time), float32. Feature names carry their family: ``pulse.…  hr.…  eeg_de.…  eda.…``; the part of the
+    family before ``_`` is the modality that it belongs to. ``tracks`` holds further waveforms by modality.
     """
 
     values: F32
     names: tuple[str, ...]
     waveform: F32
     waveform_channels: tuple[str, ...]
+    tracks: Mapping[str, Track] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +194,8 @@ class WindowTable:
     fs: float
     targets: F32
     target_names: tuple[str, ...]
+    tracks: Mapping[str, Track] = field(default_factory=lambda: EMPTY)
+    heads: tuple[Head, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -154,6 +205,23 @@ class WindowTable:
     def subject(self) -> NDArray[np.str_]:
         """Subject of every window, shape (window,)."""
         return self.index["subject"].to_numpy(dtype=str)
+
+    @property
+    def stimulus(self) -> NDArray[np.str_]:
+        """Stimulus of every window, shape (window,); empty where the data set names none."""
+        return self.index["stimulus"].to_numpy(dtype=str)
+
+    @property
+    def trial(self) -> NDArray[np.str_]:
+        """Trial of every window, shape (window,): one stimulus, or else one record, of one session of one subject."""
+        keys = [self.index[key].to_numpy(dtype=str) for key in ("subject", "session", "stimulus", "record")]
+        what = np.where(keys[2] != "", keys[2], keys[3])
+        return np.array(["/".join(words) for words in zip(keys[0], keys[1], what, strict=True)], dtype=str)
+
+    @property
+    def head(self) -> tuple[Head, ...]:
+        """One head a target: regression where nothing else is said."""
+        return self.heads or (Head(),) * len(self.target_names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,103 +239,3 @@ class Fold:
     def parts(self) -> dict[str, I64]:
         """Return the four parts by name."""
         return {"train": self.train, "validation": self.validation, "calibration": self.calibration, "test": self.test}
-
-
-# --------------------------------------------------------------------------------------------------- tasks and the network
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One number to estimate. ``low`` and ``high`` bound what is plausible, in ``unit``."""
-
-    name: str
-    unit: str
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A named set of targets. Channels of a ``reference_kinds`` kind are barred from the inputs, with all made of them."""
-
-    name: str
-    targets: tuple[Target, ...]
-    reference_kinds: frozenset[str]
-
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """Names of the targets in order."""
-        return tuple(t.name for t in self.targets)
-
-
-@dataclass(frozen=True, slots=True)
-class InputSpec:
-    """The shapes that a network is built for."""
-
-    waveform_channels: tuple[str, ...]
-    samples: int
-    features: tuple[str, ...]
-    targets: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Scaled windows as tensors: waveform (B, C, L), values (B, F) without NaN, missing (B, F) bool, targets (B, T) with NaN
-    where unknown, weight (B,).
-    """
-
-    waveform: Tensor
-    values: Tensor
-    missing: Tensor
-    targets: Tensor
-    weight: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What every network returns: predictions (B, T) in scaled units. Networks that split also give ``masks`` and ``splits``
-    (B, K, N, D), K = T + 1 with the shared split first; ``private`` (B, T) are each private split's own predictions;
-    ``gates`` (B, T) is the share of the shared split where the merge has one.
-    """
-
-    predictions: Tensor
-    masks: Tensor | None = None
-    splits: Tensor | None = None
-    private: Tensor | None = None
-    gates: Tensor | None = None
-
-
-# --------------------------------------------------------------------------------------------------------------- results
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """Predictions in the unit of the target. ``y_true`` and ``y_pred`` have shape (window, target); ``row`` numbers windows of
-    the `WindowTable`.
-    """
-
-    row: I64
-    fold: I64
-    seed: I64
-    subject: NDArray[np.str_]
-    onset_s: F64
-    y_true: F64
-    y_pred: F64
-    target_names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One question of the audit and its answer."""
-
-    name: str
-    passed: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """A graded run; ``content`` is what ``scores.json`` holds (schema 1)."""
-
-    content: Mapping[str, Any]
-
-    @property
-    def audit_passed(self) -> bool:
-        """Whether every check of the audit passed."""
-        return bool(self.content["audit"]["passed"])

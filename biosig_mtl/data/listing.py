@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from biosig_mtl.data.found import Found, natural, read_index
 from biosig_mtl.data.manifest_schema import Index, Manifest
+from biosig_mtl.data.readers import LISTERS
 from biosig_mtl.data.readers.ppg_bp import survey
 from biosig_mtl.data.readers.uci_mat import count_cells
 from biosig_mtl.types import DataError, Entry, Label, Rejected
@@ -27,20 +28,6 @@ class Listing:
         return len(self.entries)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A record on disk (or not, with a reason), and what the set knows of it."""
-
-    record: str
-    subject: str
-    path: Path
-    session: str = "1"
-    labels: tuple[Label, ...] = ()
-    demographics: Mapping[str, float] | None = None
-    options: Mapping[str, object] | None = None
-    reason: str = ""
-
-
 def entries(manifest: Manifest, root: Path) -> Listing:
     """List the records of a data set in its folder.
 
@@ -51,10 +38,7 @@ def entries(manifest: Manifest, root: Path) -> Listing:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    # Two formats have rules of their own; for the others an index or a pattern says all.
-    finders: dict[str, Callable[[Manifest, Path], Iterator[_Found]]] = {"ppg_bp": _ppg_bp, "uci_mat": _cells}
-    finder = finders.get(manifest.format) or (_indexed if _has_index(manifest, root) else _globbed)
-    found = sorted(finder(manifest, root), key=lambda f: natural(f.record))
+    found = sorted(_found(manifest, root), key=lambda f: natural(f.record))
     channels = {c.name: c.names for c in manifest.channels}
     kept: dict[str, Entry] = {}
     rejected = []
@@ -74,14 +58,18 @@ def entries(manifest: Manifest, root: Path) -> Listing:
             labels=item.labels,
             demographics=item.demographics or {},
             timing_reliable=manifest.timing_reliable,
+            stimulus=item.stimulus,
             options={**manifest.options, **(item.options or {})},
         )
     return Listing(tuple(kept.values()), tuple(rejected))
 
 
-def natural(name: str) -> tuple[tuple[int, str | int], ...]:
-    """Return a sort key by which ``u2`` comes before ``u10``."""
-    return tuple((0, int(w)) if w.isdigit() else (1, w) for w in re.findall(r"\d+|\D+", name))
+def _found(manifest: Manifest, root: Path) -> Iterator[Found]:
+    """Yield what there is: some formats have rules of their own; for the others an index or a pattern says all."""
+    if manifest.format in LISTERS:
+        return LISTERS[manifest.format](root, manifest.options)
+    own: dict[str, Callable[[Manifest, Path], Iterator[Found]]] = {"ppg_bp": _ppg_bp, "uci_mat": _cells}
+    return (own.get(manifest.format) or (_indexed if _has_index(manifest, root) else _globbed))(manifest, root)
 
 
 def _has_index(manifest: Manifest, root: Path) -> bool:
@@ -94,7 +82,7 @@ def _has_index(manifest: Manifest, root: Path) -> bool:
     raise DataError(f"{root}: the index {manifest.index.file} of {manifest.name} is missing")
 
 
-def _indexed(manifest: Manifest, root: Path) -> Iterator[_Found]:
+def _indexed(manifest: Manifest, root: Path) -> Iterator[Found]:
     """Yield what the index lists; one look into each folder tells which files are there."""
     index = manifest.index or Index()
     rows = read_index(root / index.file, [index.record, index.subject])
@@ -111,7 +99,7 @@ def _indexed(manifest: Manifest, root: Path) -> Iterator[_Found]:
         if path.parent not in folders:
             folders[path.parent] = _sizes(path.parent)
         size = folders[path.parent].get(path.name)
-        yield _Found(
+        yield Found(
             record=record,
             subject=row[index.subject],
             path=path,
@@ -128,31 +116,13 @@ def _indexed(manifest: Manifest, root: Path) -> Iterator[_Found]:
         )
 
 
-def read_index(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of an index with their line numbers; raise `DataError` where one is not readable."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            missing = [c for c in columns if c not in (reader.fieldnames or [])]
-            if missing:
-                raise DataError(f"{path}: no column '{missing[0]}'; it has {', '.join(reader.fieldnames or []) or 'nothing'}")
-            for row in reader:
-                short = [c for c in columns if not row.get(c)]
-                if short or None in row:
-                    what = f"no value in column '{short[0]}'" if short else "more cells than headings"
-                    raise DataError(f"{path}, line {reader.line_num}: {what}")
-                yield reader.line_num, {k: v for k, v in row.items() if v is not None}
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable as CSV: {str(error)[:100]}") from error
-
-
 def _sizes(folder: Path) -> dict[str, int]:
     if not folder.is_dir():
         return {}
     return {item.name: item.stat().st_size for item in folder.iterdir()}
 
 
-def _globbed(manifest: Manifest, root: Path) -> Iterator[_Found]:
+def _globbed(manifest: Manifest, root: Path) -> Iterator[Found]:
     """Yield the files that fit the pattern; of WFDB records with many segments, only the whole."""
     paths = sorted(p for p in root.glob(manifest.pattern) if p.is_file())
     if not paths:
@@ -165,10 +135,10 @@ def _globbed(manifest: Manifest, root: Path) -> Iterator[_Found]:
         subject = found["subject"] if found else names[path]
         unnamed = bool(manifest.subject_pattern) and not found
         reason = f"no subject found in '{names[path]}'" if unnamed else ""
-        yield _Found(names[path], subject, path, reason=reason or ("" if path.stat().st_size else "the file is empty"))
+        yield Found(names[path], subject, path, reason=reason or ("" if path.stat().st_size else "the file is empty"))
 
 
-def _cells(manifest: Manifest, root: Path) -> Iterator[_Found]:
+def _cells(manifest: Manifest, root: Path) -> Iterator[Found]:
     """Yield every cell of every MATLAB file; an index beside it may name record and group."""
     index = manifest.index or Index()
     paths = sorted(root.glob(manifest.pattern), key=lambda p: natural(p.name))
@@ -180,7 +150,7 @@ def _cells(manifest: Manifest, root: Path) -> Iterator[_Found]:
         try:
             cells = [(key, n) for key, count in count_cells(path).items() for n in range(count)]
         except DataError as error:
-            yield _Found(path.stem, path.stem, path, reason=str(error))
+            yield Found(path.stem, path.stem, path, reason=str(error))
             continue
         if rows and len(rows) != len(cells):
             raise DataError(f"{named}: lists {len(rows)} records, {path.name} holds {len(cells)} cells")
@@ -188,15 +158,15 @@ def _cells(manifest: Manifest, root: Path) -> Iterator[_Found]:
             own = f"{path.stem}/{key}/{number:05d}"
             record = rows[position][index.record] if rows else own
             subject = rows[position][index.subject] if rows else own
-            yield _Found(record, subject, path, options={"key": key, "cell": number})
+            yield Found(record, subject, path, options={"key": key, "cell": number})
 
 
-def _ppg_bp(_: Manifest, root: Path) -> Iterator[_Found]:
+def _ppg_bp(_: Manifest, root: Path) -> Iterator[Found]:
     kept, rejected = survey(root)
     for path, subject, person in kept:
-        yield _Found(path.stem, subject, path, labels=person.labels, demographics=person.demographics)
+        yield Found(path.stem, subject, path, labels=person.labels, demographics=person.demographics)
     for item in rejected:
-        yield _Found(item.record, "", root, reason=item.reason)
+        yield Found(item.record, "", root, reason=item.reason)
 
 
 def _value(cell: str | None) -> float:

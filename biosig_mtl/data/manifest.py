@@ -11,6 +11,7 @@ import yaml
 
 from biosig_mtl.data.listing import Listing, entries
 from biosig_mtl.data.manifest_schema import Access, Index, Manifest, RemoteFile, SourceChannel
+from biosig_mtl.data.readers import LISTERS
 from biosig_mtl.recipe import build, dump, find_shipped
 from biosig_mtl.types import DataError, RecipeError
 
@@ -112,6 +113,8 @@ def _holds(manifest: Manifest, folder: Path) -> bool:
     if manifest.index and manifest.format != "uci_mat" and (folder / manifest.index.file).is_file():
         return True
     patterns = [manifest.pattern] if manifest.pattern else []
+    if manifest.format in LISTERS and not manifest.pattern:
+        return next(iter(LISTERS[manifest.format](folder, manifest.options)), None) is not None
     if manifest.format == "ppg_bp":
         patterns = ["Data File/0_subject/*.txt", "0_subject/*.txt", "*_*.txt"]
     return folder.is_dir() and any(next(iter(folder.glob(p)), None) is not None for p in patterns)

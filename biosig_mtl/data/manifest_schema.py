@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from biosig_mtl.data.readers import LISTERS, READERS
 from biosig_mtl.data.readers.channels import kind_of
+from biosig_mtl.recipe import choose
 from biosig_mtl.types import EMPTY, ChannelInfo
 
 # Words that are not known are refused, also in settings inside settings.
@@ -106,7 +108,7 @@ class Manifest:
     licence: str
     citation: str
     access: Access
-    format: Literal["wfdb", "uci_mat", "ppg_bp", "table", "edf", "mne"]
+    format: str
     channels: tuple[SourceChannel, ...]
     subject_level: SubjectLevel
     timing_reliable: bool
@@ -125,7 +127,8 @@ class Manifest:
         """Refuse nonsense."""
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise ValueError(f"need a name of small letters, digits and _, got '{self.name}'")
-        if not (self.index or self.pattern or self.format == "ppg_bp"):
+        choose(self.format, READERS, "format")
+        if not (self.index or self.pattern or self.format == "ppg_bp" or self.format in LISTERS):
             raise ValueError("need an index or a pattern, by which records are found")
         try:
             groups = re.compile(self.subject_pattern).groupindex

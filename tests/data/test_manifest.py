@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from biosig_mtl.data import manifest
-from biosig_mtl.data.listing import natural
+from biosig_mtl.data.found import natural
 from biosig_mtl.types import DataError, RecipeError
 
 NAMES = ("mimic3_waveforms", "ppg_bp", "uci_kachuee", "uci_kachuee_mat")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from biosig_mtl.data.found import Found
 from biosig_mtl.data.readers.edf import open_edf
 from biosig_mtl.data.readers.files import check_file, read_start
 from biosig_mtl.data.readers.mne_file import SUFFIXES as MNE_SUFFIXES
@@ -26,6 +27,9 @@ READERS: dict[str, Callable[[Entry], Source]] = {
     "edf": open_edf,
     "mne": open_mne,
 }
+
+# Formats whose records are found by rules of their own: folder of the set and the manifest's options → records.
+LISTERS: dict[str, Callable[[Path, Mapping[str, Any]], Iterator[Found]]] = {}
 
 _BY_SUFFIX = {
     ".hea": "wfdb",

@@ -29,6 +29,7 @@ class LazySource:
     fetch: Fetch
     seams_s: F64 = field(default_factory=lambda: np.empty(0))
     notes: tuple[str, ...] = ()
+    baseline_s: tuple[float, float] | None = None
 
     @property
     def duration_s(self) -> float:
@@ -59,6 +60,7 @@ class LazySource:
             timing_reliable=self.entry.timing_reliable,
             stimulus=self.entry.stimulus,
             notes=self.notes,
+            baseline_s=self.baseline_s,
         )
 
     def _frame(self, time_s: float) -> int:
