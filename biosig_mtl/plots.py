@@ -56,7 +56,7 @@ def bland_altman(y_true: ArrayLike, y_pred: ArrayLike, limits: Mapping[str, floa
     ``limits`` holds ``bias low high corrected_low corrected_high`` (`evaluation.metrics.bland_altman`); NaN ones are left out.
     """
     true, pred = np.asarray(y_true, float), np.asarray(y_pred, float)
-    with _figure("bland-altman", 3.1) as (axes, out):
+    with sheet("bland-altman", 3.1) as (axes, out):
         _points(axes, (true + pred) / 2, pred - true)
         axes.axhline(0, color=MUTED, lw=0.7)
         for keys, style, name in (
@@ -79,7 +79,7 @@ def agreement(y_true: ArrayLike, y_pred: ArrayLike, unit: str) -> str:
     both = both[np.isfinite(both)]
     low, high = (float(both.min()), float(both.max())) if both.size else (0.0, 1.0)
     pad = 0.04 * (high - low) or 1.0
-    with _figure("agreement", 3.9) as (axes, out):
+    with sheet("agreement", 3.9) as (axes, out):
         _points(axes, true, pred)
         axes.plot([low, high], [low, high], color=TWO, lw=1.4, label="identity")
         axes.set(
@@ -95,7 +95,7 @@ def error_by_class(groups: Mapping[str, ArrayLike], unit: str) -> str:
     names = [name for name, values in groups.items() if np.isfinite(np.asarray(values, float)).any()]
     boxes = [np.asarray(groups[name], float) for name in names]
     boxes = [values[np.isfinite(values)] for values in boxes]
-    with _figure("classes", 2.9) as (axes, out):
+    with sheet("classes", 2.9) as (axes, out):
         axes.axhline(0, color=MUTED, lw=0.7)
         line = {"color": INK, "lw": 1.0}
         if boxes:
@@ -113,7 +113,7 @@ def error_by_class(groups: Mapping[str, ArrayLike], unit: str) -> str:
 def learning_curves(curves: Mapping[str, Sequence[tuple[ArrayLike, ArrayLike]]], ylabel: str = "loss") -> str:
     """Draw curves against the epoch: every run thin, one colour a name (``{"training": [(epoch, loss), …], …}``)."""
     colours = (ONE, TWO, THREE, FOUR, FIVE)
-    with _figure("curves", 2.8) as (axes, out):
+    with sheet("curves", 2.8) as (axes, out):
         for number, (name, runs) in enumerate(curves.items()):
             for i, (epoch, value) in enumerate(runs):
                 axes.plot(
@@ -128,7 +128,7 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[ArrayLike, ArrayLike]]],
 
 def comparison(rows: Sequence[Estimate], xlabel: str, line: float = float("nan")) -> str:
     """Draw one dot with its interval for each row, the highlighted ones in colour; ``line`` is a value to compare with."""
-    with _figure("comparison", 0.9 + 0.3 * max(len(rows), 1)) as (axes, out):
+    with sheet("comparison", 0.9 + 0.3 * max(len(rows), 1)) as (axes, out):
         if np.isfinite(line):
             axes.axvline(line, color=MUTED, lw=0.9, ls="--")
         for place, row in enumerate(rows):
@@ -145,7 +145,7 @@ def comparison(rows: Sequence[Estimate], xlabel: str, line: float = float("nan")
 def counts(numbers: Mapping[str, int], xlabel: str) -> str:
     """Draw horizontal bars with their numbers, the largest on top."""
     rows = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
-    with _figure("counts", 0.9 + 0.3 * max(len(rows), 1)) as (axes, out):
+    with sheet("counts", 0.9 + 0.3 * max(len(rows), 1)) as (axes, out):
         axes.barh(range(len(rows)), [n for _, n in rows], color=ONE, height=0.6)
         for place, (_, n) in enumerate(rows):
             axes.annotate(f"{n:,}", (n, place), xytext=(4, 0), textcoords="offset points", va="center", color=INK)
@@ -158,7 +158,7 @@ def counts(numbers: Mapping[str, int], xlabel: str) -> str:
 def example_window(example: Example) -> str:
     """Draw the channels of a window one above the other, with onsets, peaks and fiducials on them."""
     names = list(example.channels)
-    with _figure("example", 0.55 + 0.95 * len(names), rows=len(names)) as (axes, out):
+    with sheet("example", 0.55 + 0.95 * len(names), rows=len(names)) as (axes, out):
         for place, (axis, name) in enumerate(zip(axes, names, strict=True)):
             samples = np.asarray(example.channels[name], float)
             axis.plot(np.arange(samples.size) / example.fs, samples, color=INK, lw=0.9)
@@ -221,7 +221,7 @@ def _wrap(text: str, width: int = 26) -> str:
 
 
 @contextmanager
-def _figure(salt: str, height_in: float, rows: int = 1) -> Iterator[tuple[Any, list[str]]]:
+def sheet(salt: str, height_in: float, rows: int = 1) -> Iterator[tuple[Any, list[str]]]:
     """Give axes to draw on, and afterwards the SVG as the only member of the list."""
     # Matplotlib takes half a second to import, and most uses of this package draw nothing.
     import matplotlib as mpl

@@ -75,6 +75,7 @@ def _rows(table: WindowTable, rows: NDArray[np.int64]) -> WindowTable:
         values=table.values[rows],
         waveform=cast("F32", _Picked(table.waveform, rows)),
         targets=table.targets[rows],
+        tracks={name: replace(t, signal=cast("F32", _Picked(t.signal, rows))) for name, t in table.tracks.items()},
     )
 
 
@@ -84,8 +85,8 @@ def read_fingerprints(folders: Sequence[Path]) -> NDArray[np.uint64]:
 
 
 def _join(source: WindowTable, target: WindowTable) -> WindowTable:
-    for what in ("names", "waveform_channels", "target_names", "fs"):
-        if getattr(source, what) != getattr(target, what):
+    for what in ("names", "waveform_channels", "target_names", "fs", "tracks"):
+        if _shape(source, what) != _shape(target, what):
             raise DataError(f"the two data sets of a transfer differ in {what}: prepare both with the same recipe")
     import pandas as pd
 
@@ -101,7 +102,17 @@ def _join(source: WindowTable, target: WindowTable) -> WindowTable:
         values=np.concatenate([source.values, target.values]),
         waveform=cast("F32", _Joined(source.waveform, target.waveform)),
         targets=np.concatenate([source.targets, target.targets]),
+        tracks={
+            name: replace(track, signal=cast("F32", _Joined(track.signal, target.tracks[name].signal)))
+            for name, track in source.tracks.items()
+        },
     )
+
+
+def _shape(table: WindowTable, what: str) -> Any:
+    if what != "tracks":
+        return getattr(table, what)
+    return {name: (track.channels, track.fs, track.signal.shape[1:]) for name, track in table.tracks.items()}
 
 
 class _Joined:

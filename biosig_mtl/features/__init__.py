@@ -1,7 +1,23 @@
 """Named numbers and waveforms of a window; the table `FEATURES` names them."""
 
-from biosig_mtl.features.extraction import FEATURES, Family, extract, plan, required_channels
+from biosig_mtl.features.baseline import COMPATIBILITY_WARNING, subtract, subtract_waveform
+from biosig_mtl.features.extraction import FEATURES, Family, extract, plan, required_channels, required_trails
 from biosig_mtl.features.inputs import Inputs
-from biosig_mtl.features.settings import FeatureSettings
+from biosig_mtl.features.settings import FeatureSettings, TrackSettings
+from biosig_mtl.features.tracks import named as track_channels
 
-__all__ = ["FEATURES", "Family", "FeatureSettings", "Inputs", "extract", "plan", "required_channels"]
+__all__ = [
+    "COMPATIBILITY_WARNING",
+    "FEATURES",
+    "Family",
+    "FeatureSettings",
+    "Inputs",
+    "TrackSettings",
+    "extract",
+    "plan",
+    "required_channels",
+    "required_trails",
+    "subtract",
+    "subtract_waveform",
+    "track_channels",
+]

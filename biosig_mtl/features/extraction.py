@@ -20,6 +20,7 @@ from biosig_mtl.features import (
     pulse_points,
     pulse_spectrum,
     rate,
+    tracks,
 )
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.settings import FeatureSettings
@@ -74,7 +75,8 @@ def extract(windows: Windows, settings: FeatureSettings, task: Task) -> Features
     values = np.empty((len(windows), len(columns)), np.float32)
     for k, value in enumerate(columns.values()):
         values[:, k] = value
-    return Features(values, tuple(columns), waveform(admitted), settings.waveform)
+    made = tracks.tracks(windows, settings, task)
+    return Features(values, tuple(columns), waveform(admitted), settings.waveform, made)
 
 
 def plan(settings: FeatureSettings, channels: Mapping[str, ChannelInfo], task: Task) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -97,6 +99,12 @@ def plan(settings: FeatureSettings, channels: Mapping[str, ChannelInfo], task: T
 def required_channels(settings: FeatureSettings) -> tuple[str, ...]:
     """Return the channels that windows must carry for these settings; the ECG of ``settings.ecg`` is welcome beside them."""
     return inputs.needs(settings, _roles(settings))
+
+
+def required_trails(settings: FeatureSettings) -> tuple[str, ...]:
+    """Return the trails that the families read: windows without them give columns of NaN."""
+    wanted = _roles(settings)
+    return tuple(dict.fromkeys(name for role, name in inputs.trail_roles(settings).items() if role in wanted))
 
 
 def _families(settings: FeatureSettings) -> list[Family]:

@@ -15,10 +15,12 @@ import numpy as np
 from biosig_mtl.features.derivatives import derivative
 from biosig_mtl.features.pulse_beats import PulseBeats, pulse_beats
 from biosig_mtl.features.settings import DERIVATIVES, FeatureSettings
-from biosig_mtl.types import F32, RecipeError, Task, WindowBeats, Windows
+from biosig_mtl.types import EMPTY, F32, RecipeError, Task, Trail, WindowBeats, Windows
 
 # The kind that windows give to an optional channel which the record does not have.
 ABSENT = "absent"
+TRAIL_ROLES = ("eda", "temperature", "respiration", "prv", "hrv")
+"""Settings that name a trail; a family that reads one says so among its roles."""
 T = TypeVar("T")
 
 
@@ -54,7 +56,8 @@ class Inputs:
     """The admitted part of the windows of one record.
 
     ``signals`` maps a channel to its samples, shape (window, time); ``beats`` holds the beats of the pulse, of the second pulse
-    and of the ECG. ``shared`` keeps what families have in common.
+    and of the ECG. ``trails`` are those that the families read, as far as the windows have them. ``shared`` keeps what families
+    have in common.
     """
 
     settings: FeatureSettings
@@ -65,6 +68,7 @@ class Inputs:
     beats: Mapping[str, WindowBeats]
     demographics: Mapping[str, float]
     timing_reliable: bool
+    trails: Mapping[str, Trail] = field(default_factory=lambda: EMPTY)
     shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -101,7 +105,14 @@ class Inputs:
 
 def bar_reference(settings: FeatureSettings, kinds: Mapping[str, str], task: Task) -> None:
     """Raise `RecipeError` if a channel that the settings name is a reference of the task, under whatever name."""
-    named = (*settings.waveform, settings.pulse, settings.raw, settings.ecg, settings.second_pulse)
+    named = (
+        *settings.waveform,
+        settings.pulse,
+        settings.raw,
+        settings.ecg,
+        settings.second_pulse,
+        *trail_roles(settings).values(),
+    )
     for name in dict.fromkeys(name for name in named if name is not None):
         kind = kinds.get(name)
         if kind in task.reference_kinds:
@@ -112,6 +123,11 @@ def bar_reference(settings: FeatureSettings, kinds: Mapping[str, str], task: Tas
         # A channel with the name of the reference is refused even where nothing is known of it.
         if kind is None and name in task.reference_kinds:
             raise RecipeError(f"channel '{name}' has the name of the reference of {task.name}: it is barred from the inputs")
+
+
+def trail_roles(settings: FeatureSettings) -> dict[str, str]:
+    """Return the trail that plays each part, by the name of the setting."""
+    return {role: getattr(settings, role) for role in TRAIL_ROLES}
 
 
 def needs(settings: FeatureSettings, required: Collection[str]) -> tuple[str, ...]:
@@ -134,6 +150,7 @@ def admit(windows: Windows, settings: FeatureSettings, task: Task, required: Col
     """
     kinds = dict(zip(windows.channels, windows.kinds, strict=True))
     bar_reference(settings, kinds, task)
+    bar_reference(settings, {name: trail.kind for name, trail in windows.trails.items()}, task)
     needed = needs(settings, required)
     for name in needed:
         if name not in kinds:
@@ -145,6 +162,7 @@ def admit(windows: Windows, settings: FeatureSettings, task: Task, required: Col
     read = (settings.pulse, settings.ecg, settings.second_pulse)
     known = [name for name in read if name is not None and kinds.get(name, ABSENT) != ABSENT]
     carried = dict.fromkeys([*needed, *(name for name in known if name == settings.ecg)])
+    followed = [name for role, name in trail_roles(settings).items() if role in required]
     return Inputs(
         settings=settings,
         fs=windows.fs,
@@ -154,4 +172,5 @@ def admit(windows: Windows, settings: FeatureSettings, task: Task, required: Col
         beats={name: windows.beats[name] for name in known if name in windows.beats},
         demographics=windows.demographics,
         timing_reliable=windows.timing_reliable,
+        trails={name: windows.trails[name] for name in followed if name in windows.trails},
     )

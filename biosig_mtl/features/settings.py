@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 DERIVATIVES = ("vpg", "apg")
+
+
+@dataclass(frozen=True)
+class TrackSettings:
+    """The waveform of one modality: channels of the windows, or trails, that share a rate; ``hz`` resamples them."""
+
+    channels: tuple[str, ...]
+    hz: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if not self.channels or len(set(self.channels)) < len(self.channels):
+            raise ValueError(f"need one or more different channels, got {', '.join(self.channels) or 'none'}")
+        if self.hz is not None and not self.hz > 0:
+            raise ValueError(f"need hz > 0, got {self.hz}")
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,16 @@ class FeatureSettings:
         ``zscore``: each window and channel to mean 0 and SD 1, a constant one to zeros; ``none``: as it is.
     waveform_hz
         Sampling rate of the waveform channels in Hz; None keeps the rate of the windows.
+    eda, temperature, respiration, prv, hrv
+        Trails (see `Trail`) that the families of the same purpose read: skin conductance, skin temperature, breathing, and the
+        channels whose beats give pulse and heart rate variability. Windows without such a trail give NaN.
+    tracks
+        Waveforms by modality (``eeg ppg eda`` …), each at its own rate, for networks that encode every modality by itself.
+    baseline
+        What is done with the rest before a stimulus, for families of the EEG: ``none``; ``subtract`` takes the mean feature of
+        the rest away from that of every window; ``torcheeg`` takes the mean *waveform* of the rest away before anything else,
+        as TorchEEG and LibEER do. The last adds one template to all windows of a trial, by which a leaked split knows the trial
+        again; it is there to reproduce published numbers only, and warns.
     """
 
     families: tuple[str, ...]
@@ -37,11 +62,20 @@ class FeatureSettings:
     waveform_scale: Literal["zscore", "none"] = "zscore"
     waveform_hz: float | None = None
     second_pulse: str | None = None
+    eda: str = "eda"
+    temperature: str = "temp"
+    respiration: str = "resp"
+    prv: str = "ppg"
+    hrv: str = "ecg"
+    tracks: dict[str, TrackSettings] = field(default_factory=dict)
+    baseline: Literal["none", "subtract", "torcheeg"] = "none"
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
-        if not self.families and not self.waveform:
-            raise ValueError("need at least one feature family or one waveform channel")
+        if not self.families and not self.waveform and not self.tracks:
+            raise ValueError("need at least one feature family, one waveform channel or one track")
+        if self.baseline == "subtract" and not any(name.startswith("eeg_") for name in self.families):
+            raise ValueError("need a family of the EEG for baseline subtract")
         for what, words in (("families", self.families), ("waveform", self.waveform)):
             if len(set(words)) < len(words):
                 raise ValueError(f"need every word of {what} once, got {', '.join(words)}")

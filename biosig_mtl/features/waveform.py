@@ -37,6 +37,18 @@ def output_samples(samples: int, fs: float, waveform_hz: float | None) -> int:
     return math.ceil(samples * _ratio(fs, waveform_hz))
 
 
+def resampled(x: F32, fs: float, hz: float) -> F32:
+    """Return rows (row, time) at another rate; raise `RecipeError` if ``hz`` is above ``fs``. NaN rows stay NaN."""
+    if hz == fs:
+        return x
+    output_samples(x.shape[1], fs, hz)
+    known = np.isfinite(x).all(axis=1)
+    out = np.full((x.shape[0], math.ceil(x.shape[1] * _ratio(fs, hz))), np.nan, np.float32)
+    if known.any():
+        out[known] = _resample(x[known], fs, hz)
+    return out
+
+
 def zscore(x: F32) -> F32:
     """Scale along the last axis to mean 0 and SD 1; what is constant, up to float32 rounding, becomes zeros."""
     if x.size == 0:

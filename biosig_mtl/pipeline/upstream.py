@@ -10,7 +10,7 @@ from typing import Any
 from biosig_mtl import features, signal, windows
 from biosig_mtl.recipe import Recipe, build, choose
 from biosig_mtl.tasks import TASKS
-from biosig_mtl.types import ChannelInfo, Features, RecipeError, Record, Task, Windows
+from biosig_mtl.types import ChannelInfo, DataError, Features, RecipeError, Record, Task, Windows
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,30 @@ class Preparation:
     @property
     def reach_s(self) -> float:
         """Context in whole seconds that a piece needs on either side."""
-        return float(math.ceil(signal.context_s(self.steps) + self.windowing.length_s))
+        longest = max(self.windowing.trails.values(), default=0.0)
+        return float(math.ceil(signal.context_s(self.steps) + max(self.windowing.length_s, longest)))
 
     def apply(self, record: Record, span: tuple[float, float] | None = None) -> tuple[Record, Windows, Features]:
         """Return the described record, its windows that start within ``span`` and their features."""
         for step in self.steps:
             record = step(record)
         cut = windows.cut(record, self.windowing, self.task, span)
-        return record, cut, features.extract(cut, self.features, self.task)
+        if self.features.baseline == "none":
+            return record, cut, features.extract(cut, self.features, self.task)
+        rest = self._rest(record)
+        if self.features.baseline == "torcheeg":
+            record = replace(record, notes=(*record.notes, features.COMPATIBILITY_WARNING))
+            return record, cut, features.extract(features.subtract_waveform(cut, rest), self.features, self.task)
+        made = features.extract(cut, self.features, self.task)
+        at_rest = replace(self.features, tracks={}, waveform=())
+        return record, cut, features.subtract(made, features.extract(rest, at_rest, self.task))
+
+    def _rest(self, record: Record) -> Windows:
+        found = windows.cut_rest(record, self.windowing, self.task)
+        if found is None:
+            what = "no rest before its stimulus" if record.baseline_s is None else "no usable second of rest"
+            raise DataError(f"{record.name}: has {what} to compare with; set features.baseline to none")
+        return found
 
     def unlabelled(self) -> Preparation:
         """Return the same preparation for a recording without reference: nothing upstream of the network changes."""
@@ -41,7 +57,7 @@ class Preparation:
             if getattr(step, "channel", None) in reference:
                 reference.add(str(getattr(step, "name", None) or self.windowing.reference))
         steps = tuple(s for s in self.steps if getattr(s, "channel", None) not in reference)
-        windowing = replace(self.windowing, label="record", require_label=False, min_record_s=0.0)
+        windowing = replace(self.windowing, label="record", require_label=False, steady_label=False, min_record_s=0.0)
         return replace(self, steps=steps, windowing=windowing)
 
 
@@ -97,6 +113,7 @@ def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[st
         raise RecipeError(f"windows.reference: there is no channel '{made.windowing.reference}'")
     planned = features.plan(made.features, present, made.task)
     carried = {*made.windowing.channels, *made.windowing.optional}
+    _check_trails(made, carried, present)
     for name in features.required_channels(made.features):
         if name in present and name not in carried:
             raise RecipeError(f"features: '{name}' is not carried by the windows; add it to windows.channels")
@@ -104,3 +121,18 @@ def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[st
     if made.windowing.beats is not None:
         choose(made.windowing.beats, beats, "channel with beats (windows.beats)")
     return planned
+
+
+def _check_trails(made: Preparation, carried: set[str], present: Mapping[str, ChannelInfo]) -> None:
+    """Refuse trails and tracks that nobody makes, and those that are the reference."""
+    trails = set(made.windowing.trails)
+    for name in sorted(trails - set(present)):
+        raise RecipeError(f"windows.trails: there is no channel '{name}'; there are {', '.join(sorted(present))}")
+    for name in features.required_trails(made.features):
+        if name in present and name not in trails:
+            raise RecipeError(f"features: '{name}' does not go with the windows; add it to windows.trails with its seconds")
+    for name in features.track_channels(made.features):
+        if name not in carried | trails:
+            raise RecipeError(f"features.tracks: '{name}' does not go with the windows; add it to windows.channels or .trails")
+        if name in present and present[name].kind in made.task.reference_kinds:
+            raise RecipeError(f"features.tracks: '{name}' is the reference of {made.task.name}: it is barred from the inputs")

@@ -51,6 +51,8 @@ def _export_hdf5(table: WindowTable, out: Path) -> None:
         file.attrs["waveform_channels"] = list(table.waveform_channels)
         file.attrs["target_names"] = list(table.target_names)
         file.attrs["fs"] = table.fs
+        for name, track in table.tracks.items():
+            file[f"track_{name}"].attrs.update({"channels": list(track.channels), "fs": track.fs})
         index = file.create_group("index")
         for column in table.index:
             values = table.index[column].to_numpy()
@@ -66,6 +68,8 @@ def _export_zarr(table: WindowTable, out: Path) -> None:
     group = zarr.open_group(str(out), mode="w")
     for name, array in _exported(table).items():
         group.create_array(name, data=array)
+    for name, track in table.tracks.items():
+        group[f"track_{name}"].attrs.update(channels=list(track.channels), fs=track.fs)
     group.attrs.update(
         names=list(table.names),
         waveform_channels=list(table.waveform_channels),
@@ -79,4 +83,5 @@ _EXPORTS = {"zarr": _export_zarr, "hdf5": _export_hdf5, "parquet": _export_parqu
 
 
 def _exported(table: WindowTable) -> dict[str, NDArray[Any]]:
-    return {"values": table.values, "waveform": np.asarray(table.waveform), "targets": table.targets}
+    tracks = {f"track_{name}": np.asarray(track.signal) for name, track in table.tracks.items()}
+    return {"values": table.values, "waveform": np.asarray(table.waveform), "targets": table.targets, **tracks}

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+TRACK = "track."
+"""What the arrays of tracks are called in a lot, before the name of the modality."""
+
+
 def sidecar(folder: Path, number: int) -> Path:
     """Return the path of a lot's sidecar."""
     return folder / "lots" / f"{number:05d}.json"

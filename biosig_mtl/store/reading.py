@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.store.files import damaged, read_json, sha256, sidecar
-from biosig_mtl.types import F32, DataError, WindowTable
+from biosig_mtl.store.files import TRACK, damaged, read_json, sha256, sidecar
+from biosig_mtl.types import F32, DataError, Track, WindowTable
 
 _ARRAYS = ("values", "waveform", "targets", "fingerprints")
 
@@ -62,7 +62,13 @@ def read(folder: Path) -> WindowTable:
         fs=float(full[0]["fs"]),
         targets=joined["targets"],
         target_names=tuple(full[0]["target_names"]),
+        tracks={name: _track(name, told, maps) for name, told in full[0]["tracks"].items()},
     )
+
+
+def _track(name: str, told: Mapping[str, Any], maps: Sequence[Mapping[str, NDArray[Any]]]) -> Track:
+    signal = cast("F32", Sharded([m[f"{TRACK}{name}"] for m in maps]))
+    return Track(tuple(told["channels"]), float(told["fs"]), signal)
 
 
 def read_fingerprints(folder: Path) -> NDArray[np.uint64]:
@@ -147,7 +153,7 @@ def _memory_map(path: Path) -> dict[str, NDArray[Any]]:
         size = int(raw[:8].view(np.uint64)[0])
         header = json.loads(raw[8 : 8 + size].tobytes())
         out = {}
-        for name in _ARRAYS:
+        for name in (*_ARRAYS, *(key for key in header if key.startswith(TRACK))):
             entry = header[name]
             start, stop = (8 + size + offset for offset in entry["data_offsets"])
             out[name] = raw[start:stop].view(kinds[entry["dtype"]]).reshape(entry["shape"])

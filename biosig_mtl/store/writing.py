@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.store.files import commit, make_folder, parquet, read_json, sha256, sidecar, to_json
+from biosig_mtl.store.files import TRACK, commit, make_folder, parquet, read_json, sha256, sidecar, to_json
 from biosig_mtl.types import DataError, Features, Rejected, Windows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ def write_lot(folder: Path, number: int, lot: Lot, dataset: Mapping[str, Any]) -
         "sha256": {"safetensors": sha256(shard), "parquet": sha256(table)},
         "names": list(first.names) if first else [],
         "waveform_channels": list(first.waveform_channels) if first else [],
+        "tracks": {n: {"channels": list(t.channels), "fs": float(t.fs)} for n, t in first.tracks.items()} if first else {},
         "target_names": list(lot.windows[0].target_names) if lot.windows else [],
         "fs": float(lot.windows[0].fs) if lot.windows else None,
         "records": list(lot.records),
@@ -99,7 +100,7 @@ def finish(folder: Path, count: int, rejected: Iterable[Rejected] = ()) -> dict[
 
     sidecars = [read_json(sidecar(folder, i), "windows") for i in range(count)]
     full = [s for s in sidecars if s["windows"]]
-    for key in ("names", "waveform_channels", "target_names", "fs"):
+    for key in ("names", "waveform_channels", "target_names", "fs", "tracks"):
         if any(s[key] != full[0][key] for s in full):
             raise DataError(f"{folder}: the lots do not agree on their {key}; delete this folder and run prepare again")
     frames = [pd.read_parquet(sidecar(folder, s["lot"]).with_suffix(".parquet")) for s in full]
@@ -160,7 +161,15 @@ def _arrays(lot: Lot) -> dict[str, NDArray[Any]]:
         "waveform": np.concatenate([f.waveform for _, f in pairs]),
         "targets": np.concatenate([w.targets for w, _ in pairs]),
         "fingerprints": np.concatenate([w.facts["fingerprints"] for w, _ in pairs]),
+        **{f"{TRACK}{name}": _track(name, [f for _, f in pairs]) for name in pairs[0][1].tracks},
     }
+
+
+def _track(name: str, features: list[Features]) -> NDArray[Any]:
+    parts = [f.tracks[name].signal for f in features]
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise DataError(f"features.tracks.{name}: records differ in rate or length; say its hz in the recipe")
+    return np.concatenate(parts)
 
 
 def _rows(lot: Lot, dataset: Mapping[str, Any]) -> pd.DataFrame:
@@ -184,6 +193,7 @@ def _frame(windows: Windows, dataset: Mapping[str, Any]) -> pd.DataFrame:
         # Of the channels that are there: an optional one that is not usable is zero throughout.
         "sqi": windows.sqi.min(axis=1, initial=1.0, where=windows.signal.any(axis=2)),
     }
+    columns |= {f"sqi_{name}": trail.sqi for name, trail in windows.trails.items()}
     columns |= {f"sqi_{name}": windows.sqi[:, j] for j, name in enumerate(windows.channels)}
     columns |= {name: windows.targets[:, j] for j, name in enumerate(windows.target_names)}
     columns |= {key: value for key, value in windows.facts.items() if key != "fingerprints"}

@@ -1,9 +1,9 @@
 """Windows: slices of fixed length on an absolute grid, with their targets, facts and beats; what is refused is counted.
 
-Window *k* of a recording starts at ``k × stride_s`` from the start of the recording, whatever part of it is in memory: that is
-why a recording that is worked in pieces gives the windows of the whole. Targets come from the reference channel (mean over
-complete, plausible beats) or from the labels that a data set gives for a record. Rejection is a step of its own: each refused
-window has one reason, the first that applies.
+Window *k* of a recording starts at ``k × stride_s`` from the start of the recording (from the end of the rest before the
+stimulus, where it has one), whatever part of it is in memory: that is why a recording that is worked in pieces gives the
+windows of the whole. Targets come from the reference channel (mean over complete, plausible beats) or from the labels that a
+data set gives. Rejection is a step of its own: each refused window has one reason, the first that applies.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,8 @@ from biosig_mtl.windows.grid import Grid, Limits, Verdicts, beats_in, crosses_se
 from biosig_mtl.windows.identity import fingerprints
 from biosig_mtl.windows.labels import ReferenceRules, reference_targets
 from biosig_mtl.windows.quality import Bounds, Means, check_bounds
+from biosig_mtl.windows.ratings import record_targets, track_targets
+from biosig_mtl.windows.trails import trail
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,10 @@ class Windowing:
     """How windows are cut and which are refused.
 
     ``channels`` are carried and must be good; ``optional`` ones are carried where they are good and are zero elsewhere.
-    ``label`` says where targets come from: beats of the channel ``reference``, or the ``record`` labels of the data set
-    (``require_label: false`` keeps windows without any, for prediction).
+    ``label`` says where targets come from: beats of the channel ``reference``, the ``record`` labels of the data set
+    (``require_label: false`` keeps windows without any, for prediction), or its label channels: the mean over each window
+    (``track``; ``steady_label`` refuses windows in which it changes). ``trails`` are channels, at their own rates, whose last
+    so many seconds go with each window; a record without one of them has NaN there.
     Shares (``max_flat``, ``max_clipped``) are of the window's length; ``min_sqi`` holds for every required channel. ``limits``
     gives the least and the greatest mean that any index of quality may have in a window (None: no limit), ``max_motion`` the
     greatest ``motion`` in g; an index that a channel does not have, or that is not known there, refuses nothing.
@@ -41,9 +45,11 @@ class Windowing:
     channels: tuple[str, ...]
     stride_s: float | None = None
     optional: tuple[str, ...] = ()
-    label: Literal["reference", "record"] = "reference"
+    label: Literal["reference", "record", "track"] = "reference"
     reference: str = "abp"
     require_label: bool = True
+    steady_label: bool = False
+    trails: dict[str, float] = field(default_factory=dict)
     rules: ReferenceRules = field(default_factory=ReferenceRules)
     beats: str | None = None
     min_beats: int = 1
@@ -64,6 +70,9 @@ class Windowing:
             raise ValueError(f"need 0 <= min_sqi <= 1, got {self.min_sqi}")
         if self.max_motion is not None and not self.max_motion > 0:
             raise ValueError(f"need max_motion > 0, got {self.max_motion}")
+        for name, seconds in self.trails.items():
+            if not 0 < seconds < math.inf:
+                raise ValueError(f"need a trail of more than 0 s, got {seconds} for {name}")
         check_bounds(self.limits)
 
     @property
@@ -111,11 +120,13 @@ def cut(record: Record, windowing: Windowing, task: Task, span: tuple[float, flo
     verdicts.refuse(crosses_seam(record, grid), "crosses a seam or gap between blocks")
     means = means_of(record, grid)
     usable = {name: _judge(means, name, grid, windowing, verdicts) for name in (*windowing.channels, *windowing.optional)}
-    beats = {name: beats_in(found, grid) for name, found in record.beats.items()}
+    # Beats of a trail at a rate of its own go with the trail.
+    beats = {name: beats_in(found, grid) for name, found in record.beats.items() if name in usable or found.fs == fs}
     if windowing.beats is not None:
         _refuse_few_beats(beats, windowing, grid, verdicts)
     targets, facts = _targets(record, windowing, task, grid, verdicts)
     keep = np.flatnonzero(verdicts.good)
+    length_s = grid.samples / fs
     names = tuple(usable)
     signal = np.zeros((keep.size, len(names), grid.samples), np.float32)
     for j, name in enumerate(names):
@@ -142,7 +153,27 @@ def cut(record: Record, windowing: Windowing, task: Task, span: tuple[float, flo
         timing_reliable=record.timing_reliable,
         stimulus=record.stimulus,
         rejected=_rejected(record, grid, verdicts, windowing, span),
+        trails={name: trail(record, name, seconds, kept.onset_s + length_s) for name, seconds in windowing.trails.items()},
     )
+
+
+def cut_rest(record: Record, windowing: Windowing, task: Task) -> Windows | None:
+    """Return unlabelled windows of the rest before the stimulus, None where the record has none or nothing of it is usable.
+
+    They are as long as the others, or as the rest itself where that is shorter, and end with it; each begins half a window
+    before the next.
+    """
+    if record.baseline_s is None:
+        return None
+    start, stop = record.baseline_s
+    length = min(windowing.length_s, stop - start)
+    plain = replace(windowing, length_s=length, stride_s=length / 2, label="record", require_label=False, beats=None, trails={})
+    onset = stop - length
+    # Shifted so that the last window of the grid ends with the rest.
+    moved = replace(record, start_s=record.start_s - onset, seams_s=record.seams_s - onset, baseline_s=None)
+    first = math.ceil((start - onset) / plain.stride - 1e-9) * plain.stride
+    found = cut(moved, plain, task, (first, 1e-6))
+    return found if len(found) else None
 
 
 def _require(record: Record, windowing: Windowing) -> None:
@@ -151,7 +182,8 @@ def _require(record: Record, windowing: Windowing) -> None:
         if name not in record.channels:
             raise missing_channel(record.name, name, record.channels)
     carried = [n for n in (*needed, *windowing.optional) if n in record.channels]
-    rates = {n: record.channels[n].fs for n in carried} | {f"beats of {n}": b.fs for n, b in record.beats.items()}
+    rates = {n: record.channels[n].fs for n in carried}
+    rates |= {f"beats of {n}": b.fs for n, b in record.beats.items() if n not in windowing.trails or n in carried}
     if len(set(rates.values())) > 1:
         text = ", ".join(f"{name} {fs:g} Hz" for name, fs in rates.items())
         raise DataError(f"{record.name}: need one rate for all channels, got {text}; put a 'resample' step first")
@@ -163,9 +195,13 @@ def _grid(record: Record, windowing: Windowing, fs: float, span: tuple[float, fl
         raise DataError(f"{record.name}: windows of {windowing.length_s:g} s hold no sample at {fs:g} Hz")
     available = min(record.channels[n].samples.size for n in windowing.channels)
     start_s, stop_s = span if span is not None else (record.start_s, math.inf)
-    first_k = math.ceil((start_s - 1e-9) / windowing.stride)
-    last_s = min(stop_s - 1e-9, record.start_s + (available - length) / fs + 1e-9)
-    onset_s = np.arange(first_k, max(first_k, math.floor(last_s / windowing.stride) + 1)) * windowing.stride
+    origin_s = 0.0
+    if record.baseline_s is not None:
+        origin_s = record.baseline_s[1]
+        start_s = max(start_s, origin_s)
+    first_k = math.ceil((start_s - origin_s - 1e-9) / windowing.stride)
+    last_s = min(stop_s - 1e-9, record.start_s + (available - length) / fs + 1e-9) - origin_s
+    onset_s = origin_s + np.arange(first_k, max(first_k, math.floor(last_s / windowing.stride) + 1)) * windowing.stride
     # Rounded before the start is taken off: an onset between two samples falls on the same one in every part of a recording.
     first = np.rint(onset_s * fs).astype(np.int64) - round(record.start_s * fs)
     inside = (first >= 0) & (first + length <= available)
@@ -195,16 +231,9 @@ def _targets(
 ) -> tuple[F64, dict[str, NDArray[Any]]]:
     if windowing.label == "reference":
         return reference_targets(record, windowing.reference, windowing.channels[0], windowing.rules, grid, verdicts)
-    known = {label.name: label.value for label in record.labels}
-    row = np.array([known.get(name, math.nan) for name in task.target_names])
-    inside = [math.isnan(v) or t.low <= v <= t.high for v, t in zip(row, task.targets, strict=True)]
-    if np.isnan(row).all() and windowing.require_label:
-        verdicts.refuse(np.ones(grid.first.size, bool), "no label in the data set")
-    elif not all(inside) and windowing.require_label:
-        verdicts.refuse(np.ones(grid.first.size, bool), "label outside the plausible range")
-    source = next((label.source for label in record.labels), "unknown")
-    facts = {"label_source": np.full(grid.first.size, source), "n_beats": np.zeros(grid.first.size, np.int64)}
-    return np.tile(row, (grid.first.size, 1)), facts
+    if windowing.label == "track":
+        return track_targets(record, task, grid, verdicts, steady=windowing.steady_label)
+    return record_targets(record, task, grid, verdicts, required=windowing.require_label)
 
 
 def _identity(record: Record, windowing: Windowing, grid: Grid) -> dict[str, NDArray[Any]]:

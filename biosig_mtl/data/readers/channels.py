@@ -9,29 +9,44 @@ from biosig_mtl.types import DataError
 
 # The places of the 10-20 system and its extensions.
 _EEG_SITE = r"(fp|af|f|fc|ft|t|tp|c|cp|p|po|o|i)(z|\d{1,2})"
+# An own name is only taken for an electrode where the 10-10 system has that place (Nuwer 2018, Fig. 1), or for a reference
+# behind the ear: `c3po` and `t99` are none.
+_ELECTRODE = r"(fp[z12]|af[z1-8]|f(z|[1-9]|10)|ft(7|8|9|10)|fc[z1-6]|c[z1-6]|t([3-9]|10)|tp(7|8|9|10)|cp[z1-6]|p(z|[1-9]|10)|po[z1-8]|o[z12]|i[z12]|cb[12]|[am][12])"
 
 # In each kind: names in order of preference. Lead II shows the R wave upright, so it goes before the others; a wrist or finger
 # artery line may be called ABP or ART. Pulmonary and venous pressures (PAP, CVP) are none of these.
 NAMES: dict[str, tuple[str, ...]] = {
-    "ppg": (r"pleth\w*", r"ppg.*", r"bvp", r".*photopleth.*"),
+    "ppg": (r"pleth\w*", r"ppg.*", r"bvp", r"plet", r".*photopleth.*"),
     "ecg": (r"ii", r"mlii", r"(ecg|ekg).*ii", r"i", r"mli", r"iii", r"mliii", r"(ecg|ekg).*", r"v\d?", r"mcl\d?", r"av[rlf]"),
     "abp": (r"abp.*", r"art\d?", r"ibp\d?", r"i?bp", r"ao", r"finap.*"),
     "eda": (r"eda.*", r"gsr.*"),
     "resp": (r"resp.*", r"rsp"),
+    "temp": (r"temp(erature)?([ _-].*)?", r"skt", r"skin ?temp.*"),
+    "emg": (r"(.*[ _-])?[zt]?emg.*",),
+    "eog": (r"(.*[ _-])?[hv]?eog.*",),
+    "acc": (r"acc([ _-]?[xyz])?",),
     "eeg": (rf"(eeg )?{_EEG_SITE}([-_ ].*)?", r"eeg.*"),
 }
-# Of these kinds a record has one channel that counts; of EEG it has many.
-_SINGLE = ("ppg", "ecg", "abp", "eda", "resp")
+# Of these kinds a record has one channel that counts; of EEG, EMG, EOG and acceleration it has several.
+_SINGLE = ("ppg", "ecg", "abp", "eda", "resp", "temp")
+_SEVERAL = ("eeg", "emg", "eog", "acc")
+# Values that a data set gives again and again; only by our own name: a column of that name may be anything.
+LABELS = ("valence", "arousal", "dominance", "liking", "stress")
 
 
 def kind_of(name: str) -> str:
-    """Return the kind of one of our own channel names: ``ecg_40hz`` is an ``ecg``.
+    """Return the kind of one of our own channel names: ``ecg_40hz`` is an ``ecg``, an electrode of the 10-10 system ``eeg``.
 
-    >>> kind_of("ppg"), kind_of("ecg_v5"), kind_of("temperature")
-    ('ppg', 'ecg', 'other')
+    >>> kind_of("ppg"), kind_of("ecg_v5"), kind_of("AF3"), kind_of("EEG Fp1-Ref"), kind_of("valence"), kind_of("hr")
+    ('ppg', 'ecg', 'eeg', 'eeg', 'label', 'other')
     """
-    word = re.split(r"[_\d\s]", name.lower(), maxsplit=1)[0]
-    return word if word in NAMES else "other"
+    whole = name.strip().lower()
+    word = re.split(r"[_\d\s]", whole, maxsplit=1)[0]
+    if word in NAMES:
+        return word
+    if word in LABELS:
+        return "label"
+    return "eeg" if re.fullmatch(rf"{_ELECTRODE}([-_ ].*)?", whole) else "other"
 
 
 def guess_kind(name: str) -> tuple[str, int]:
@@ -86,7 +101,8 @@ def _guess(present: Sequence[str]) -> dict[str, tuple[str, int]]:
         candidates = [(rank, position) for k, rank, position in guesses if k == kind]
         if candidates:
             chosen[kind] = (kind, min(candidates)[1])
-    chosen |= _own_names(present, [p for k, _, p in guesses if k == "eeg"], "eeg")
+    for kind in _SEVERAL:
+        chosen |= _own_names(present, [p for k, _, p in guesses if k == kind], kind)
     # A file without a single known name is still read: its channels keep their own names.
     return chosen or _own_names(present, list(range(len(present))), "other")
 
