@@ -135,6 +135,19 @@ class InputSpec:
         """One head a target: regression where nothing else is said."""
         return self.heads or (Head(),) * len(self.targets)
 
+    @property
+    def modalities(self) -> dict[str, tuple[int, ...]]:
+        """Return the columns of the features of every modality: those with a track first, then the other families.
+
+        >>> InputSpec((), 0, ("eeg_de.a", "hr.mean", "eeg_asym.a"), (), (TrackSpec("eeg", ("F3",), 8, 2.0),)).modalities
+        {'eeg': (0, 2), 'hr': (1,)}
+        """
+        found: dict[str, tuple[int, ...]] = {track.name: () for track in self.tracks}
+        for column, name in enumerate(self.features):
+            modality = name.partition(".")[0].partition("_")[0]
+            found[modality] = (*found.get(modality, ()), column)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

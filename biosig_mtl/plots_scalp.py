@@ -1,8 +1,8 @@
 """Topographic maps: values of electrodes as a field on the head seen from above, nose up.
 
-The field is drawn as layers of one colour that lie on one another, each a little see-through: it fades into whatever the page is
-made of, light or dark, and stays a small vector drawing. Nothing is drawn far outside the electrodes, where a field would be an
-invention of the interpolation.
+The field is drawn as layers of one colour that lie on one another, each a little see-through: it fades into whatever the page
+is made of, light or dark, and stays a small vector drawing. Nothing is drawn far outside the electrodes, where a field would be
+an invention of the interpolation.
 """
 
 from __future__ import annotations

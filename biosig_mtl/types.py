@@ -226,7 +226,12 @@ class WindowTable:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One assignment of windows (row numbers) to parts. ``leaky`` marks the labelled demonstration of a leak."""
+    """One assignment of windows (row numbers) to parts. ``leaky`` marks the labelled demonstration of a leak.
+
+    ``unit`` is what validation windows were drawn by: ``subject stimulus trial``, or ``time`` where they are the later part of
+    what is learned from. ``twin`` is the same fold without the labels of the people that it tests, for a protocol that learns
+    from some of them: its test rows are the same, so that both can be scored side by side.
+    """
 
     train: I64
     validation: I64
@@ -235,6 +240,8 @@ class Fold:
     number: int = 0
     seed: int = 0
     leaky: bool = False
+    unit: str = "subject"
+    twin: Fold | None = None
 
     def parts(self) -> dict[str, I64]:
         """Return the four parts by name."""

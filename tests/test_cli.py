@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from biosig_mtl import cli
+from biosig_mtl.cli import shell
 from biosig_mtl.data.synthetic import Cohort, write
 from biosig_mtl.types import DataError, RecipeError
 
@@ -147,7 +148,7 @@ def test_a_stop_and_a_full_disk_are_one_line(capsys: pytest.CaptureFixture[str],
 
 # ---------------------------------------------------------------------------------------------------------------- progress
 def test_progress_is_a_line_every_tenth(capsys: pytest.CaptureFixture[str]) -> None:
-    tell = cli._progress("train", "networks")
+    tell = shell.progress("train", "networks")
     for done in range(41):
         tell(done, 40)
     err = capsys.readouterr().err.splitlines()
@@ -157,7 +158,7 @@ def test_progress_is_a_line_every_tenth(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_progress_is_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    draw = cli._progress("train", "networks")
+    draw = shell.progress("train", "networks")
     draw(1, 2)
     draw(2, 2)
     assert "train" in capsys.readouterr().err
@@ -304,10 +305,10 @@ def test_a_store_is_verified_and_exported(capsys: pytest.CaptureFixture[str], ru
 
 
 def test_folders_of_data_sets(tmp_path: Path) -> None:
-    assert cli._roots(None, ["a", "b"]) == {"a": None, "b": None}
-    assert cli._roots([f"b={tmp_path}"], ["a", "b"]) == {"a": None, "b": tmp_path}
-    assert cli._roots([str(tmp_path)], ["a"]) == {"a": tmp_path}
+    assert shell.roots_of(None, ["a", "b"]) == {"a": None, "b": None}
+    assert shell.roots_of([f"b={tmp_path}"], ["a", "b"]) == {"a": None, "b": tmp_path}
+    assert shell.roots_of([str(tmp_path)], ["a"]) == {"a": tmp_path}
     (tmp_path / "x=y").mkdir()
-    assert cli._roots([str(tmp_path / "x=y")], ["a"]) == {"a": tmp_path / "x=y"}
+    assert shell.roots_of([str(tmp_path / "x=y")], ["a"]) == {"a": tmp_path / "x=y"}
     with pytest.raises(DataError, match="no such folder"):
-        cli._roots([f"a={tmp_path}/no"], ["a"])
+        shell.roots_of([f"a={tmp_path}/no"], ["a"])

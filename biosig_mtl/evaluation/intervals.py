@@ -10,14 +10,15 @@ from numpy.typing import ArrayLike
 from biosig_mtl.types import F64, I64
 
 REPEATS = 2000
+FEWEST = 2  # people without whom there is no spread between people
 NOT_DISTINGUISHABLE = "not distinguishable"
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Model minus baseline on the same subjects: negative is better for an error.
+    """Model minus baseline on the same subjects: negative is better for an error, positive for a share of right answers.
 
-    ``probability_better`` is the share of draws in which the model has the smaller mean.
+    ``probability_better`` is the share of draws in which the model is the better one.
     """
 
     difference: float
@@ -53,7 +54,7 @@ def mean_ci95(values: ArrayLike, counts: I64) -> tuple[float, float]:
         Low and high; both NaN for fewer than two subjects with a value, because one person says nothing about people.
     """
     vector = np.asarray(values, dtype=float)
-    if np.isfinite(vector).sum() < 2:
+    if np.isfinite(vector).sum() < FEWEST:
         return float("nan"), float("nan")
     return _percentiles(_means(vector, counts))
 
@@ -61,14 +62,14 @@ def mean_ci95(values: ArrayLike, counts: I64) -> tuple[float, float]:
 def ratio_ci95(numerator: ArrayLike, denominator: ArrayLike, counts: I64) -> tuple[float, float]:
     """Return the interval of mean(numerator) ÷ mean(denominator) with both sides drawn together (for MASE)."""
     top, bottom = _together(numerator, denominator)
-    if np.isfinite(top).sum() < 2:
+    if np.isfinite(top).sum() < FEWEST:
         return float("nan"), float("nan")
     with np.errstate(invalid="ignore", divide="ignore"):
         return _percentiles(_means(top, counts) / _means(bottom, counts))
 
 
-def paired(model: ArrayLike, other: ArrayLike, counts: I64) -> Paired:
-    """Compare two errors on the same subjects.
+def paired(model: ArrayLike, other: ArrayLike, counts: I64, *, larger_is_better: bool = False) -> Paired:
+    """Compare two figures (errors, unless ``larger_is_better``) on the same subjects.
 
     The verdict is ``better`` or ``worse`` where the 95 % interval of the mean difference leaves out 0, else
     ``not distinguishable``. Source: paired bootstrap, Efron & Tibshirani 1993, §16; percentile interval (§13.3).
@@ -76,15 +77,32 @@ def paired(model: ArrayLike, other: ArrayLike, counts: I64) -> Paired:
     left, right = _together(model, other)
     difference = left - right
     known = np.isfinite(difference)
-    if known.sum() < 2:
-        only = float(difference[known].mean()) if known.any() else float("nan")
-        return Paired(only, (float("nan"), float("nan")), float("nan"), NOT_DISTINGUISHABLE)
-    means = _means(difference, counts)
+    only = float(difference[known].mean()) if known.any() else float("nan")
+    means = _means(difference, counts) if known.sum() >= FEWEST else np.empty(0)
+    return compared(only, means, larger_is_better=larger_is_better)
+
+
+def compared(difference: float, samples: ArrayLike, *, larger_is_better: bool = False) -> Paired:
+    """Judge a difference (model − other) by its bootstrap samples; without samples nothing is distinguishable."""
+    means = np.asarray(samples, dtype=float)
+    means = means[np.isfinite(means)]
+    if not means.size:
+        return Paired(difference, (float("nan"), float("nan")), float("nan"), NOT_DISTINGUISHABLE)
     low, high = _percentiles(means)
-    verdict = "better" if high < 0 else "worse" if low > 0 else NOT_DISTINGUISHABLE
+    below, above = ("worse", "better") if larger_is_better else ("better", "worse")
+    verdict = below if high < 0 else above if low > 0 else NOT_DISTINGUISHABLE
+    gain = means if larger_is_better else -means
     # A tie (the same predictor twice) is no evidence for either side.
-    probability = float(np.mean(means < 0) + 0.5 * np.mean(means == 0))
-    return Paired(float(difference[known].mean()), (low, high), probability, verdict)
+    probability = float(np.mean(gain > 0) + 0.5 * np.mean(gain == 0))
+    return Paired(difference, (low, high), probability, verdict)
+
+
+def samples_ci95(samples: ArrayLike, subjects: int) -> tuple[float, float]:
+    """Return the 95 % percentile interval of a figure of bootstrap samples of ``subjects`` people, NaN for fewer than two."""
+    values = np.asarray(samples, dtype=float)
+    if subjects < FEWEST or not np.isfinite(values).any():
+        return float("nan"), float("nan")
+    return _percentiles(values)
 
 
 def _together(a: ArrayLike, b: ArrayLike) -> tuple[F64, F64]:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from biosig_mtl.types import F64, I64
 
 FIGURES = ("mae", "me", "sd", "rmse", "r", "ccc", "mapd", "cp5", "cp10", "cp15")
+_LEAST = 3  # windows below which two points always agree or disagree perfectly
 _CONSTANT = 1e-9  # a spread below this share of the magnitude is a constant written with rounding errors
 
 
@@ -41,8 +42,9 @@ def per_subject(y_true: ArrayLike, y_pred: ArrayLike, subject: ArrayLike) -> Per
     -------
     PerSubject
         ``mae me sd rmse`` in the unit of the target (``sd`` with n − 1, NaN for one window), ``r`` (Pearson) and ``ccc``
-        (Lin 1989, with n in the denominators) NaN for fewer than three windows or where either side is constant, ``mapd``
-        in percent of the reference, ``cp5 cp10 cp15`` the share of windows whose error is at most 5, 10, 15 units.
+        (Lin 1989, with n in the denominators) NaN for fewer than three windows or where the reference is constant; a constant
+        estimate of a reference that varies has no ``r``, and a ``ccc`` of 0. ``mapd`` in percent of the reference,
+        ``cp5 cp10 cp15`` the share of windows whose error is at most 5, 10, 15 units.
 
     >>> per_subject([120, 130], [125, 128], ["a", "a"]).figures["mae"].tolist()
     [3.5]
@@ -172,15 +174,56 @@ def _figures(true: F64, pred: F64, code: I64, n: int) -> dict[str, F64]:
 def _agreement(true: F64, pred: F64, code: I64, n: int) -> dict[str, F64]:
     """Return Pearson's r and Lin's concordance, from deviations (two passes: sums of squares of pressures would cancel)."""
     count = np.bincount(code, minlength=n).astype(float)
-    count[count < 3] = np.nan
+    count[count < _LEAST] = np.nan
     centre = [np.bincount(code, side, minlength=n) / count for side in (true, pred)]
     off = [side - middle[code] for side, middle in zip((true, pred), centre, strict=True)]
     variance = [np.bincount(code, deviation**2, minlength=n) / count for deviation in off]
     covariance = np.bincount(code, off[0] * off[1], minlength=n) / count
-    constant = np.zeros(n, bool)
-    for spread, middle in zip(variance, centre, strict=True):
-        constant |= ~(spread > (_CONSTANT * (1 + np.abs(middle))) ** 2)
+    return concordance((centre[0], centre[1]), (variance[0], variance[1]), covariance)
+
+
+def concordance(centre: tuple[F64, F64], variance: tuple[F64, F64], covariance: F64) -> dict[str, F64]:
+    """Return ``r`` and ``ccc`` from the moments of reference and estimate (Lin 1989, Biometrics 45:255, eq. 2.5).
+
+    Both are NaN where the reference is constant: nobody can agree with the changes of what does not change. Where only the
+    estimate is constant, ``r`` is NaN and ``ccc`` 0, which is its limit for an estimate that hardly varies.
+    """
+    flat = [~(s > (_CONSTANT * (1 + np.abs(m))) ** 2) for s, m in zip(variance, centre, strict=True)]
     with np.errstate(invalid="ignore", divide="ignore"):
         r = covariance / np.sqrt(variance[0] * variance[1])
         ccc = 2 * covariance / (variance[0] + variance[1] + (centre[0] - centre[1]) ** 2)
-    return {"r": np.where(constant, np.nan, np.clip(r, -1, 1)), "ccc": np.where(constant, np.nan, ccc)}
+    known = ~np.isnan(variance[0] + variance[1])
+    ccc = np.where(flat[1] & known, 0.0, ccc)
+    return {"r": np.where(flat[0] | flat[1], np.nan, np.clip(r, -1, 1)), "ccc": np.where(flat[0], np.nan, ccc)}
+
+
+def pooled_draws(y_true: ArrayLike, y_pred: ArrayLike, subject: ArrayLike, counts: I64) -> dict[str, F64]:
+    """Return pooled ``mae rmse r ccc`` of every bootstrap sample of subjects, each of shape (repeat,).
+
+    Sums of each subject are multiplied by how often it was drawn, so no window is copied.
+
+    Parameters
+    ----------
+    y_true, y_pred, subject
+        As for `per_subject`.
+    counts
+        From `intervals.draw` for the sorted names of all subjects, shape (repeat, subject).
+    """
+    true, pred = _pair(y_true, y_pred)
+    names, code = np.unique(np.asarray(subject, dtype=str), return_inverse=True)
+    if counts.shape[1] != names.size:
+        raise ValueError(f"need draws of {names.size} subjects, got draws of {counts.shape[1]}")
+    keep = np.isfinite(true) & np.isfinite(pred)
+    true, pred, code = true[keep], pred[keep], code[keep]
+    # Deviations from one middle: without it the sums of squares would cancel.
+    middle = float(true.mean()) if true.size else 0.0
+    x, y, error = true - middle, pred - middle, pred - true
+    terms = (np.ones(x.size), x, y, x * x, y * y, x * y, np.abs(error), error**2)
+    sums = np.stack([np.bincount(code, term, minlength=names.size) for term in terms], axis=1)
+    n, *rest = (counts.astype(float) @ sums).T
+    n = np.where(n > 0, n, np.nan)
+    mean_x, mean_y, xx, yy, xy, size, square = (total / n for total in rest)
+    few = n < _LEAST
+    spread = [np.where(few, np.nan, np.maximum(s - m * m, 0.0)) for s, m in ((xx, mean_x), (yy, mean_y))]
+    agreement = concordance((mean_x + middle, mean_y + middle), (spread[0], spread[1]), xy - mean_x * mean_y)
+    return {"mae": size, "rmse": np.sqrt(square), **agreement}

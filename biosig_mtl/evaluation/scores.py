@@ -9,20 +9,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from biosig_mtl.evaluation import intervals, metrics, standards
-from biosig_mtl.types import EMPTY, F64, I64, Check, Predictions, Scores, Target, Task
+from biosig_mtl.evaluation import class_grades, classification, grades, intervals, trials
+from biosig_mtl.evaluation.grades import MEDIAN as MEDIAN
+from biosig_mtl.evaluation.oracles import ORACLES
+from biosig_mtl.types import EMPTY, I64, Check, Predictions, Scores, Target, Task
 
 SCHEMA = 1
-MEDIAN = "train_median"
 LOW_COVERAGE = 0.9
-# Inner edges of the classes that errors are told by (those of bp-benchmark).
-CLASS_EDGES = {"sbp": (100.0, 140.0, 160.0), "dbp": (60.0, 80.0, 100.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +51,6 @@ class Absent:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Graded:
-    """One predictor on one target: figures of each subject, averaged over seeds, and pooled ones."""
-
-    subjects: metrics.PerSubject
-    pooled: Mapping[str, float]
-
-    @property
-    def mae(self) -> F64:
-        return self.subjects.figures["mae"]
-
-
 Baselines = Mapping[str, "Predictions | Absent"]
 
 
@@ -80,9 +66,11 @@ def score(
     protocol
         What was done.
     model
-        Predictions of the test windows, all folds and seeds together.
+        Predictions of the test windows, all folds and seeds together. Where it tells the trial of each window, every target
+        also has its figures by trial (``trial_level``).
     baselines
-        Predictions of each baseline for the same windows, or `Absent`. ``train_median`` is what ``mase`` is measured against.
+        Predictions of each baseline for the same windows, or `Absent`; a column of NaN is a target that the baseline does not
+        answer. ``train_median`` is what ``mase`` is measured against. Those of `oracles.ORACLES` are printed, never the best.
     checks
         Answers of the audit.
     rng
@@ -100,18 +88,21 @@ def score(
     usable = {name: _usable(given, model) for name, given in baselines.items()}
     targets: dict[str, Any] = {}
     told: dict[str, dict[str, Any]] = {n: {"unavailable": b.reason} for n, b in usable.items() if isinstance(b, Absent)}
+    compared = {name: given for name, given in usable.items() if isinstance(given, Predictions)}
     for target in task.targets:
-        graded = {name: _grade(given, target.name) for name, given in usable.items() if isinstance(given, Predictions)}
-        own = _grade(model, target.name)
-        targets[target.name] = _target(target, protocol.reference, model, own, graded, counts)
-        for name, other in graded.items():
-            told.setdefault(name, {})[target.name] = _baseline(own, other, graded.get(MEDIAN), counts)
+        if target.name not in model.target_names:
+            continue
+        entry, others = _target(target, protocol.reference, model, compared, counts)
+        targets[target.name] = entry
+        for name, other in others.items():
+            told.setdefault(name, {})[target.name] = other
     content: dict[str, Any] = {
         "schema": SCHEMA, "task": task.name, "dataset": protocol.dataset, "protocol": protocol.protocol,
         "folds": protocol.folds, "seeds": list(protocol.seeds), "model": protocol.model, "n_subjects": subjects.size,
         "n_windows": np.unique(model.row).size, "n_rejected": protocol.n_rejected, "coverage": protocol.coverage,
         "coverage_sufficient": bool(protocol.coverage >= LOW_COVERAGE), "reference": protocol.reference,
-        "stamps": list(protocol.stamps), "targets": targets, "baselines": {name: told[name] for name in baselines},
+        "stamps": list(protocol.stamps), "targets": targets,
+        "baselines": {name: told[name] for name in baselines if name in told},
         "audit": {"passed": all(c.passed for c in checks),
                   "checks": [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in checks]},
     }  # fmt: skip
@@ -122,10 +113,10 @@ def score(
 
 def mase(model: Predictions, median: Predictions, target: str, rng: np.random.Generator) -> tuple[float, tuple[float, float]]:
     """Return MAE of the model ÷ MAE of the training median on the same windows (means over subjects), with its interval."""
-    own, other = _grade(model, target).mae, _grade(median, target).mae
+    own, other = grades.grade(model, target).mae, grades.grade(median, target).mae
     if own.shape != other.shape:
         raise ValueError(f"need the same subjects on both sides, got {own.size} and {other.size}")
-    return _ratio(own, other), intervals.ratio_ci95(own, other, intervals.draw(own.size, rng))
+    return grades.ratio(own, other), intervals.ratio_ci95(own, other, intervals.draw(own.size, rng))
 
 
 def to_json(scores: Scores) -> str:
@@ -158,118 +149,56 @@ def _usable(given: Predictions | Absent, model: Predictions) -> Predictions | Ab
     if not np.array_equal(np.unique(given.row), rows):
         differ = np.setxor1d(given.row, rows).size
         return Absent(f"predicted other windows than the model ({differ} differ)")
-    silent = int((~np.isfinite(given.y_pred)).any(axis=1).sum())
-    return Absent(f"{silent} of {given.row.size} windows without a prediction") if silent else given
-
-
-def _grade(given: Predictions, target: str) -> _Graded:
-    column = given.target_names.index(target)
-    everyone = np.unique(given.subject)
-    runs, pools = [], []
-    for seed in np.unique(given.seed):
-        rows = given.seed == seed
-        true, pred, subject = given.y_true[rows, column], given.y_pred[rows, column], given.subject[rows]
-        # A subject that a seed did not test keeps its place with NaN, so that seeds can be averaged subject by subject.
-        absent = np.setdiff1d(everyone, subject)
-        blank = np.full(absent.size, np.nan)
-        padded = [np.concatenate(pair) for pair in ((true, blank), (pred, blank), (subject, absent))]
-        runs.append(metrics.per_subject(*padded))
-        pools.append({**metrics.pooled(true, pred), "r_between_subjects": metrics.between_subjects_r(true, pred, subject)})
-    return _Graded(metrics.average(runs), _mean_of(pools))
+    lacking = ~np.isfinite(given.y_pred)
+    answered = ~lacking.all(axis=0)
+    silent = int(lacking[:, answered].any(axis=1).sum()) if answered.any() else given.row.size
+    if silent:
+        return Absent(f"{silent} of {given.row.size} windows without a prediction")
+    if given.trial.size == given.row.size or model.trial.size != model.row.size:
+        return given
+    _, first = np.unique(model.row, return_index=True)
+    return replace(given, trial=model.trial[first][np.searchsorted(rows, given.row)])
 
 
 def _target(
-    target: Target, reference: str, model: Predictions, own: _Graded, graded: Mapping[str, _Graded], counts: I64
-) -> dict[str, Any]:
-    """Return the entry of one target."""
-    median = graded.get(MEDIAN)
-    spread = _label_spread(model, target.name)
-    content = {
-        "unit": target.unit, **metrics.over_subjects(own.subjects), "undefined_subjects": metrics.undefined(own.subjects),
-        "mae_ci95": intervals.mean_ci95(own.mae, counts), "me_ci95": intervals.mean_ci95(own.subjects.figures["me"], counts),
-        "mase": _ratio(own.mae, median.mae) if median else None,
-        "mase_ci95": intervals.ratio_ci95(own.mae, median.mae, counts) if median else [None, None],
-        "paired": _against_best(own, graded, counts),
-        "r_between_subjects": own.pooled["r_between_subjects"], "label_sd": spread,
-        "explained_deviation": spread / own.pooled["sd"] if own.pooled["sd"] > 0 else None,
-        "pooled": own.pooled,
-        "bland_altman": _mean_of([metrics.bland_altman(*run) for run in _by_seed(model, target.name)]),
-        "classes": classes(model, target.name),
-    }  # fmt: skip
-    return {**content, **_screens(target, reference, model)}
+    target: Target, reference: str, model: Predictions, others: Mapping[str, Predictions], counts: I64
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the entry of one target and what is told of each baseline on it, windows first, then by trial."""
+    column = model.target_names.index(target.name)
+    rivals = {name: given for name, given in others.items() if np.isfinite(given.y_pred[:, column]).any()}
+    grader = _classes if model.head[column].classes else _numbers
+    entry, told = grader(target, reference, model, rivals, counts)
+    if model.trial.size == model.row.size:
+        joined = {name: trials.by_trial(given) for name, given in rivals.items()}
+        level, by_name = grader(target, None, trials.by_trial(model), joined, counts)
+        entry["trial_level"] = trials.facts(model, target.name) | level
+        told = {name: {**content, "trial_level": by_name[name]} for name, content in told.items()}
+    return entry, {name: {**content, "oracle": True} if name in ORACLES else content for name, content in told.items()}
 
 
-def _screens(target: Target, reference: str, model: Predictions) -> dict[str, Any]:
-    if target.unit != "mmHg":
-        return {}
-    numbers = _mean_of([standards.readings(*run, target.name) for run in _by_seed(model, target.name)])
-    return {
-        "iso81060_2": standards.iso81060_2(numbers, target.name, reference),
-        "bhs": standards.bhs(numbers),
-        "ieee1708": standards.ieee1708(numbers),
-    }
+def _numbers(
+    target: Target, reference: str | None, model: Predictions, rivals: Mapping[str, Predictions], counts: I64
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Grade a regression; for trials (no reference named) only the figures and the comparisons."""
+    own = grades.grade(model, target.name, counts)
+    graded = {name: grades.grade(given, target.name, counts) for name, given in rivals.items()}
+    told = {name: grades.against(own, other, graded.get(MEDIAN), counts) for name, other in graded.items()}
+    if reference is None:
+        return {**grades.summary(own, counts), **grades.compared(own, graded, counts)}, told
+    return grades.entry(target, reference, model, own, graded, counts), told
 
 
-def _against_best(own: _Graded, graded: Mapping[str, _Graded], counts: I64) -> dict[str, Any]:
-    """Compare with the baseline of the lowest error; choosing it on the test windows can only make the comparison harder."""
-    if not graded:
-        return {"best_baseline": None, "difference": None, "ci95": [None, None], "probability_better": None, "verdict": None}
-    best = min(graded, key=lambda name: float(metrics.nanmean(graded[name].mae)))
-    return {"best_baseline": best, **_paired(own, graded[best], counts)}
-
-
-def _baseline(own: _Graded, other: _Graded, median: _Graded | None, counts: I64) -> dict[str, Any]:
-    return {
-        "mae": float(metrics.nanmean(other.mae)), "mae_ci95": intervals.mean_ci95(other.mae, counts),
-        "mase": _ratio(other.mae, median.mae) if median else None,
-        "mase_ci95": intervals.ratio_ci95(other.mae, median.mae, counts) if median else [None, None],
-        "me": float(metrics.nanmean(other.subjects.figures["me"])),
-        "pooled": {name: other.pooled[name] for name in ("mae", "me", "sd")},
-        "model_minus_baseline": _paired(own, other, counts),
-    }  # fmt: skip
-
-
-def _paired(own: _Graded, other: _Graded, counts: I64) -> dict[str, Any]:
-    found = intervals.paired(own.mae, other.mae, counts)
-    return {
-        "difference": found.difference, "ci95": list(found.ci95), "probability_better": found.probability_better,
-        "verdict": found.verdict,
-    }  # fmt: skip
-
-
-def _ratio(own: F64, other: F64) -> float:
-    below = float(metrics.nanmean(other))
-    return float(metrics.nanmean(own)) / below if below > 0 else float("nan")
-
-
-def classes(model: Predictions, target: str) -> list[dict[str, Any]]:
-    """Return error by class of the reference: windows and subjects in it, MAE, ME and SD over its windows (mean over seeds)."""
-    edges = CLASS_EDGES.get(target)
-    if edges is None:
-        return []
-    bounds = [-math.inf, *edges, math.inf]
-    runs = _by_seed(model, target)
-    table = []
-    for low, high in pairwise(bounds):
-        inside = [[side[(run[0] >= low) & (run[0] < high)] for side in run] for run in runs]
-        pool = _mean_of([metrics.pooled(true, pred) for true, pred, _ in inside])
-        name = f"< {high:g}" if low == -math.inf else f"≥ {low:g}" if high == math.inf else f"{low:g}–{high:g}"
-        windows, people = inside[0][0].size, np.unique(inside[0][2]).size
-        table.append({"class": name, "n_windows": windows, "n_subjects": people, **{k: pool[k] for k in ("mae", "me", "sd")}})
-    return table
-
-
-def _by_seed(model: Predictions, target: str) -> list[tuple[F64, F64, Any]]:
-    column = model.target_names.index(target)
-    pick = [model.seed == seed for seed in np.unique(model.seed)]
-    return [(model.y_true[rows, column], model.y_pred[rows, column], model.subject[rows]) for rows in pick]
-
-
-def _label_spread(model: Predictions, target: str) -> float:
-    true = _by_seed(model, target)[0][0]
-    true = true[np.isfinite(true)]
-    return float(np.std(true, ddof=1)) if true.size > 1 else float("nan")
-
-
-def _mean_of(dicts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {key: float(metrics.nanmean(np.array([d[key] for d in dicts], dtype=float))) for key in dicts[0]}
+def _classes(
+    target: Target, reference: str | None, model: Predictions, rivals: Mapping[str, Predictions], counts: I64
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Grade classes; for trials (no reference named) only the figures and the comparisons."""
+    own = class_grades.grade(model, target.name, counts)
+    graded = {name: class_grades.grade(given, target.name, counts) for name, given in rivals.items()}
+    told = {name: class_grades.against(own, other, counts) for name, other in graded.items()}
+    prior = rivals.get(class_grades.CLASS_PRIOR)
+    if prior is not None and target.name in prior.probabilities:
+        true = prior.y_true[:, prior.target_names.index(target.name)]
+        told[class_grades.CLASS_PRIOR]["expected"] = classification.expected(true, prior.probabilities[target.name])
+    if reference is None:
+        return {**class_grades.summary(own, counts), **class_grades.compared(own, graded, counts)}, told
+    return class_grades.entry(target, model, own, graded, counts), told

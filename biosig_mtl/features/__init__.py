@@ -5,6 +5,7 @@ from biosig_mtl.features.extraction import FEATURES, Family, extract, plan, requ
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.settings import FeatureSettings, TrackSettings
 from biosig_mtl.features.tracks import named as track_channels
+from biosig_mtl.features.trail_lengths import least_length_s, reasons
 
 __all__ = [
     "COMPATIBILITY_WARNING",
@@ -14,7 +15,9 @@ __all__ = [
     "Inputs",
     "TrackSettings",
     "extract",
+    "least_length_s",
     "plan",
+    "reasons",
     "required_channels",
     "required_trails",
     "subtract",

@@ -56,24 +56,26 @@ def intervals(inputs: Inputs) -> Chosen:
 
 def _choose(inputs: Inputs) -> Chosen:
     found = inputs.beats.get(inputs.settings.ecg)
-    ecg = _of_ecg(found) if found is not None else NONE
+    ecg = of_r_peaks(found) if found is not None else NONE
     covered = np.bincount(ecg.window, ecg.seconds, minlength=inputs.count)
     by_ecg: Bool = covered >= LEAST_SHARE * inputs.samples / inputs.fs
     offered = np.where(by_ecg, _rows(found, inputs.count), _rows(inputs.beats.get(inputs.settings.pulse), inputs.count))
     # Pulse beats are work: none where all windows have their ECG.
-    return Chosen(ecg if by_ecg.all() else _merge(ecg, _of_pulse(inputs.pulse_beats), by_ecg), by_ecg, offered)
+    return Chosen(ecg if by_ecg.all() else _merge(ecg, of_pulse(inputs.pulse_beats), by_ecg), by_ecg, offered)
 
 
 def _rows(beats: WindowBeats | None, windows: int) -> I64:
     return np.zeros(windows, np.int64) if beats is None else np.bincount(beats.window, minlength=windows)
 
 
-def _of_pulse(beats: PulseBeats) -> Intervals:
+def of_pulse(beats: PulseBeats) -> Intervals:
+    """Return the plausible intervals between pulse feet."""
     end_s = (beats.foot + beats.period) / beats.fs
     return _plausible(Intervals(beats.window, beats.period / beats.fs, end_s, beats.follows, beats.normal))
 
 
-def _of_ecg(beats: WindowBeats) -> Intervals:
+def of_r_peaks(beats: WindowBeats) -> Intervals:
+    """Return the plausible intervals between R peaks."""
     complete = beats.end > beats.onset
     seconds = np.where(complete, (beats.end - beats.onset) / beats.fs, 0.0)
     follows = np.zeros(len(beats), bool)

@@ -11,6 +11,7 @@ import numpy as np
 from biosig_mtl.features import (
     ecg,
     ecg_intervals,
+    eda,
     hrv,
     inputs,
     pat,
@@ -20,7 +21,10 @@ from biosig_mtl.features import (
     pulse_points,
     pulse_spectrum,
     rate,
+    respiration,
+    temperature,
     tracks,
+    trail_rates,
 )
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.settings import FeatureSettings
@@ -56,6 +60,11 @@ FEATURES: dict[str, Family] = {
     "ptt": Family(pat.ptt, ("pulse", "second")),
     "hrv": Family(hrv.hrv, ("pulse",)),
     "ecg_intervals": Family(ecg_intervals.ecg_intervals, ()),
+    "eda": Family(eda.eda, ("eda",)),
+    "ppg_prv": Family(trail_rates.ppg_prv, ("prv",)),
+    "ecg_hrv": Family(trail_rates.ecg_hrv, ("hrv",)),
+    "temp": Family(temperature.temp, ("temperature",)),
+    "resp": Family(respiration.resp, ("respiration",)),
 }
 
 

@@ -45,7 +45,7 @@ def hrv(inputs: Inputs) -> dict[str, F32]:
     padded = pad(np.stack([nn.seconds, nn.end_s]), nn.window, inputs.count)
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = {
-            **_time(nn, known, inputs.count),
+            **in_time(nn, known, inputs.count),
             "triangular_index": _triangular_index(nn, known, length_s),
             **powers(nn, inputs.count, length_s),
             **_poincare(nn, known, inputs.count),
@@ -59,7 +59,8 @@ def hrv(inputs: Inputs) -> dict[str, F32]:
     return {f"hrv.{name}": np.where(np.isfinite(value), value, np.nan).astype(np.float32) for name, value in columns.items()}
 
 
-def _time(nn: Intervals, known: Basics, windows: int) -> dict[str, F64 | F32]:
+def in_time(nn: Intervals, known: Basics, windows: int) -> dict[str, F64 | F32]:
+    """Return the measures in time of the intervals of every window, each of shape (window,); NaN below four intervals."""
     change, at = steps(nn)
     step_mean = np.bincount(at, change, windows) / known.steps
     sdsd = np.sqrt(_squares(change - step_mean[at], at, windows) / _less_one(known))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from biosig_mtl.features.beat_intervals import Intervals
-from biosig_mtl.types import F64, I64
+from biosig_mtl.types import EMPTY, F64, I64
 
 RATE_HZ = 4.0
 # Low and high corner, and the least length of a window that holds some periods of it (Task Force 1996).
@@ -17,13 +19,14 @@ GAP_S = 4.0
 SEGMENT_S = 150.0
 
 
-def powers(nn: Intervals, windows: int, length_s: float) -> dict[str, F64]:
+def powers(nn: Intervals, windows: int, length_s: float, least_s: Mapping[str, float] = EMPTY) -> dict[str, F64]:
     """Return power in ms² in VLF, LF, HF and all three, LF/HF, and LF and HF as shares of their sum, each of shape (window,).
 
     The intervals, each at its end, are joined by a natural cubic spline, read at 4 Hz, and their spectrum is estimated after
     Welch (IEEE Trans. Audio 15 (1967) 70): Hann segments of half the window, at most 150 s, that overlap by half, each less its
     mean and filled up to twice its length with zeros. A line counts for a band with the part of its width that lies inside. NaN
-    in windows shorter than 60 s (HF), 120 s (LF and ratios), 300 s (VLF, total), or less than 80 % filled with NN intervals.
+    in windows shorter than 60 s (HF), 120 s (LF and ratios), 300 s (VLF, total), or less than 80 % filled with NN intervals;
+    ``least_s`` sets other lengths for some bands.
 
     A spline, because lines between beats lose 30 % of a breath at 0.25 Hz, and monotone curves 12 %, at 0.9 s a beat; the
     spline loses 2 %. ``lfn`` and ``hfn`` are Task Force's normalised units: shares of total less VLF.
@@ -32,7 +35,7 @@ def powers(nn: Intervals, windows: int, length_s: float) -> dict[str, F64]:
     out = {name: np.full(windows, np.nan) for name in names}
     usable = np.bincount(nn.window, nn.seconds, windows) >= LEAST_SHARE * length_s
     # Tolerance of one sample of the grid: a window of 60 s at an uneven rate may be cut a little short.
-    fits = {band: length_s + 1 / RATE_HZ >= least for band, (_, _, least) in BANDS.items()}
+    fits = {band: length_s + 1 / RATE_HZ >= least_s.get(band, least) for band, (_, _, least) in BANDS.items()}
     if not fits["hf"] or not usable.any():
         return out
     keep = usable[nn.window]

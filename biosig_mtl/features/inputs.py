@@ -42,6 +42,14 @@ class Channels(Mapping[str, F32]):
             made = self._made[name] = np.ascontiguousarray(self._windows.channel(name))
         return made
 
+    def block(self, names: tuple[str, ...], rows: slice) -> F32:
+        """Return some windows of several channels as they lie in memory, shape (window, channel, time)."""
+        if unknown := [name for name in names if name not in self._made]:
+            raise KeyError(unknown[0])
+        at = [self._windows.channels.index(name) for name in names]
+        in_a_row = at == list(range(at[0], at[0] + len(at)))
+        return self._windows.signal[rows, at[0] : at[0] + len(at)] if in_a_row else self._windows.signal[rows, at]
+
     def __iter__(self) -> Iterator[str]:
         """Go through the names."""
         return iter(self._made)
@@ -75,6 +83,12 @@ class Inputs:
     def pulse(self) -> F32:
         """Pulse wave, shape (window, time)."""
         return self.signals[self.settings.pulse]
+
+    def eeg(self, rows: slice) -> F32:
+        """Return some windows of all EEG channels, shape (window, channel, time); not to be written to."""
+        if isinstance(self.signals, Channels):
+            return self.signals.block(self.settings.eeg, rows)
+        return np.stack([self.signals[name][rows] for name in self.settings.eeg], axis=1)
 
     @cached_property
     def pulse_beats(self) -> PulseBeats:
@@ -111,6 +125,7 @@ def bar_reference(settings: FeatureSettings, kinds: Mapping[str, str], task: Tas
         settings.raw,
         settings.ecg,
         settings.second_pulse,
+        *settings.eeg,
         *trail_roles(settings).values(),
     )
     for name in dict.fromkeys(name for name in named if name is not None):
@@ -137,6 +152,10 @@ def needs(settings: FeatureSettings, required: Collection[str]) -> tuple[str, ..
         roles["second"] = settings.second_pulse
     named = [roles["pulse"]] if set(DERIVATIVES) & set(settings.waveform) else []
     named += [roles[role] for role in roles if role in required]
+    if "eeg" in required:
+        if not settings.eeg:
+            raise RecipeError("families of the EEG need to be told its channels: add features.eeg")
+        named += settings.eeg
     return tuple(dict.fromkeys([*named, *(name for name in settings.waveform if name not in DERIVATIVES)]))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from biosig_mtl.features.bands import BANDS, check_bands
+
 DERIVATIVES = ("vpg", "apg")
 
 
@@ -45,6 +47,9 @@ class FeatureSettings:
     eda, temperature, respiration, prv, hrv
         Trails (see `Trail`) that the families of the same purpose read: skin conductance, skin temperature, breathing, and the
         channels whose beats give pulse and heart rate variability. Windows without such a trail give NaN.
+    eeg, bands
+        Channels that the families of the EEG read, which the windows must carry, and the bands that they tell apart, as lower
+        and upper edge in Hz (the lower one belongs to the band, the upper one does not).
     tracks
         Waveforms by modality (``eeg ppg eda`` …), each at its own rate, for networks that encode every modality by itself.
     baseline
@@ -67,6 +72,8 @@ class FeatureSettings:
     respiration: str = "resp"
     prv: str = "ppg"
     hrv: str = "ecg"
+    eeg: tuple[str, ...] = ()
+    bands: dict[str, tuple[float, float]] = field(default_factory=lambda: dict(BANDS))
     tracks: dict[str, TrackSettings] = field(default_factory=dict)
     baseline: Literal["none", "subtract", "torcheeg"] = "none"
 
@@ -76,12 +83,13 @@ class FeatureSettings:
             raise ValueError("need at least one feature family, one waveform channel or one track")
         if self.baseline == "subtract" and not any(name.startswith("eeg_") for name in self.families):
             raise ValueError("need a family of the EEG for baseline subtract")
-        for what, words in (("families", self.families), ("waveform", self.waveform)):
+        for what, words in (("families", self.families), ("waveform", self.waveform), ("eeg", self.eeg)):
             if len(set(words)) < len(words):
                 raise ValueError(f"need every word of {what} once, got {', '.join(words)}")
         if self.waveform_scale not in {"zscore", "none"}:
             raise ValueError(f"need waveform_scale zscore or none, got {self.waveform_scale}")
         if self.second_pulse == self.pulse:
             raise ValueError(f"need two different pulses, got {self.pulse} twice")
+        check_bands(self.bands)
         if self.waveform_hz is not None and not self.waveform_hz > 0:
             raise ValueError(f"need waveform_hz > 0, got {self.waveform_hz}")

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from biosig_mtl.models.blocks import Answers, Heads, Pool, TokenChoice, Tokens
+from biosig_mtl.models.answers import Answers, Heads
+from biosig_mtl.models.classes import outputs_of
+from biosig_mtl.models.encoders import TokenChoice
+from biosig_mtl.models.tokens import Pool, Tokens
 from biosig_mtl.types import Batch, InputSpec, Output
 
 
@@ -28,6 +31,9 @@ class HardSharingSettings:
     linear_skip: bool = True
     ordered: bool = False
     min_pulse_pressure_mmhg: float = 5.0
+    eeg_encoder: str = "montage"
+    track_tokens: int = 16
+    montage: bool = False
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -39,7 +45,10 @@ class HardSharingSettings:
 
     def token_choice(self) -> TokenChoice:
         """Return the part of the settings that makes tokens."""
-        return TokenChoice(self.width, self.encoder, self.stride, self.use_waveform, self.dropout)
+        return TokenChoice(
+            self.width, self.encoder, self.stride, self.use_waveform, self.dropout,
+            self.eeg_encoder, self.track_tokens, self.montage,
+        )  # fmt: skip
 
 
 class TrunkLayer(nn.Module):
@@ -65,11 +74,14 @@ class HardSharing(nn.Module):
         super().__init__()
         s = settings
         self.settings, self.spec = s, spec
-        self.tokens = Tokens(spec, s.token_choice())
+        self.tokens = Tokens(spec, s.token_choice(), s.pool)
         self.trunk = nn.Sequential(*(TrunkLayer(s.width, s.dropout) for _ in range(s.trunk_layers)))
-        self.heads = Heads(len(spec.targets), s.width, s.width, s.dropout)
+        self.heads = Heads(len(spec.targets), s.width, s.width, s.dropout, outputs_of(spec.head))
         self.answers = Answers(
-            spec, linear_skip=s.linear_skip, min_pulse_pressure=s.min_pulse_pressure_mmhg if s.ordered else None
+            spec,
+            linear_skip=s.linear_skip,
+            min_pulse_pressure=s.min_pulse_pressure_mmhg if s.ordered else None,
+            unseen=self.tokens.by_electrode,
         )
 
     @property
@@ -77,8 +89,20 @@ class HardSharing(nn.Module):
         """Whether batches need their waveform."""
         return self.tokens.uses_waveform
 
+    @property
+    def uses_tracks(self) -> tuple[str, ...]:
+        """Tracks that batches need."""
+        return self.tokens.uses_tracks
+
+    @property
+    def shown(self) -> dict[str, tuple[str, ...]]:
+        """What the columns of the weights in an `Output` belong to, by name."""
+        return self.tokens.shown
+
     def forward(self, batch: Batch) -> Output:
-        """Return predictions (B, T) in scaled units."""
-        pooled = self.trunk(self.tokens.pool(self.tokens(batch), self.settings.pool))
+        """Return predictions (B, T) in scaled units, and what was listened to."""
+        embedded = self.tokens.look(batch)
+        pooled = self.trunk(self.tokens.pool(embedded.tokens, self.settings.pool, batch))
         said = self.heads(pooled.unsqueeze(1).expand(-1, len(self.spec.targets), -1))
-        return Output(self.answers(said, batch))
+        predictions, logits = self.answers(said, batch)
+        return Output(predictions, logits=logits, weights=embedded.weights)

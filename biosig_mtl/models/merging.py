@@ -13,7 +13,7 @@ from biosig_mtl.models.blocks import FeatureDropout, StackedLinear, StackedNorm,
 
 Merge = Literal["cross_attention", "gate", "concat", "none"]
 Merged = tuple[Tensor, Tensor | None]
-PoolTokens = Callable[[Tensor], Tensor]
+PoolTokens = Callable[[Tensor, int], Tensor]  # tokens (…, N, D) and the axis of the windows
 
 
 class CrossAttentionMerge(nn.Module):
@@ -41,7 +41,7 @@ class CrossAttentionMerge(nn.Module):
         asked = attend(self.queries(own), self.keys(shared), self.values(shared), self.heads)
         fused = self.norms[0](own + self.drop(self.out(asked)))
         fused = self.norms[1](fused + self.drop(self.narrow(functional.relu(self.wide(fused)))))
-        return pool(fused).transpose(0, 1), None
+        return pool(fused, 1).transpose(0, 1), None
 
 
 class GateMerge(nn.Module):
@@ -58,7 +58,7 @@ class GateMerge(nn.Module):
 
     def forward(self, splits: Tensor, pool: PoolTokens) -> Merged:
         """Return fused embeddings (B, T, D) and gates (B, T)."""
-        pooled = pool(splits).transpose(0, 1).unsqueeze(2)
+        pooled = pool(splits, 0).transpose(0, 1).unsqueeze(2)
         own = pooled[1:]
         shared = pooled[:1].expand_as(own)
         gate = torch.sigmoid(self.gate(torch.cat([shared, own], dim=-1)))
@@ -71,7 +71,7 @@ class ConcatMerge(nn.Module):
 
     def forward(self, splits: Tensor, pool: PoolTokens) -> Merged:
         """Return both embeddings in a row."""
-        pooled = pool(splits)
+        pooled = pool(splits, 0)
         own = pooled[:, 1:]
         return torch.cat([pooled[:, :1].expand_as(own), own], dim=-1), None
 
@@ -81,7 +81,7 @@ class NoMerge(nn.Module):
 
     def forward(self, splits: Tensor, pool: PoolTokens) -> Merged:
         """Return the task-specific embeddings."""
-        return pool(splits[:, 1:]), None
+        return pool(splits[:, 1:], 0), None
 
 
 def make_merge(merge: Merge, tasks: int, width: int, heads: int, dropout: float) -> nn.Module:

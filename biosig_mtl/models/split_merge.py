@@ -16,7 +16,9 @@ Everything else is our choice:
   all pairs, weight 0.1 with a linear ramp;
 - the merge: cross-attention (query = task split, key and value = shared split) with a feed-forward part; gate, concatenation
   and none are options;
-- pooling: the mean over tokens, in which time steps and feature tokens have equal say (``pool: mean`` is the plain mean).
+- pooling: the mean over tokens, in which time steps and feature tokens, or else modalities, have equal say (``pool: mean`` is
+  the plain mean);
+- inputs of several modalities: each has an encoder of its own, and their tokens are put in one row before the split.
 
 Extensions of ours, all off with ``paper_mode``: the linear skip from features to predictions, the private head (each
 task-specific split answers its task alone), the mask-coverage penalty of the trainer, the kernel ridge beside the network
@@ -26,14 +28,17 @@ is ours too and off unless asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from biosig_mtl.models.blocks import Answers, Heads, Pool, TokenChoice, Tokens
+from biosig_mtl.models.answers import Answers, Heads
+from biosig_mtl.models.encoders import TokenChoice
+from biosig_mtl.models.classes import outputs_of
 from biosig_mtl.models.kernel import KernelRidge
 from biosig_mtl.models.merging import Merge, make_merge
 from biosig_mtl.models.splitting import MasksAct, Normaliser, SplitChoice, SplitHeads, Splitter
+from biosig_mtl.models.tokens import Pool, Tokens
 from biosig_mtl.types import Batch, InputSpec, Output
 
 
@@ -43,7 +48,8 @@ class SplitMergeSettings:
 
     ``width`` is D, the size of a token; ``heads`` belong to every attention block (heads of 16 features are much faster on CPU
     than smaller ones); ``stride`` is the number of samples per waveform token. ``min_pulse_pressure_mmhg`` is the least
-    SBP − DBP that ``ordered`` predictions can have.
+    SBP − DBP that ``ordered`` predictions can have. ``eeg_encoder``, ``track_tokens`` and ``montage`` are about inputs of
+    several modalities, see `TokenChoice`; ``pool: learnt`` weighs modalities by learnt numbers.
     """
 
     width: int = 32
@@ -64,6 +70,9 @@ class SplitMergeSettings:
     min_pulse_pressure_mmhg: float = 5.0
     kernel_landmarks: int = 0
     paper_mode: bool = False
+    eeg_encoder: str = "montage"
+    track_tokens: int = 16
+    montage: bool = False
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -79,7 +88,10 @@ class SplitMergeSettings:
 
     def token_choice(self) -> TokenChoice:
         """Return the part of the settings that makes tokens."""
-        return TokenChoice(self.width, self.encoder, self.stride, self.use_waveform, self.dropout)
+        return TokenChoice(
+            self.width, self.encoder, self.stride, self.use_waveform, self.dropout,
+            self.eeg_encoder, self.track_tokens, self.montage,
+        )  # fmt: skip
 
 
 class SplitMerge(nn.Module):
@@ -93,17 +105,22 @@ class SplitMerge(nn.Module):
         s, tasks = settings, len(spec.targets)
         self.settings, self.spec = s, spec
         self.paper_mode = s.paper_mode
-        self.tokens = Tokens(spec, s.token_choice())
+        self.tokens = Tokens(spec, s.token_choice(), s.pool)
         choice = SplitChoice(s.heads, s.split_heads, s.mask_normaliser, s.masks_act, s.temperature)
         self.splitter = Splitter(tasks + 1, s.width, choice)
         self.merger = make_merge(s.merge, tasks, s.width, s.heads, s.dropout)
-        self.heads = Heads(tasks, 2 * s.width if s.merge == "concat" else s.width, s.width, s.dropout)
-        self.private = Heads(tasks, s.width, s.width, s.dropout) if s.private_head and not s.paper_mode else None
+        outputs = outputs_of(spec.head)
+        self.heads = Heads(tasks, 2 * s.width if s.merge == "concat" else s.width, s.width, s.dropout, outputs)
+        alone = s.private_head and not s.paper_mode
+        self.private = Heads(tasks, s.width, s.width, s.dropout, outputs) if alone else None
         self.answers = Answers(
             spec,
             linear_skip=s.linear_skip and not s.paper_mode,
             min_pulse_pressure=s.min_pulse_pressure_mmhg if s.ordered else None,
+            unseen=self.tokens.by_electrode,
         )
+        if s.kernel_landmarks and outputs > 1:
+            raise ValueError("need kernel_landmarks 0 with heads of classes: the kernel beside the network knows no classes")
 
         on = s.kernel_landmarks > 0 and bool(spec.features) and not s.paper_mode
         self.beside = KernelRidge(spec, s.kernel_landmarks) if on else None
@@ -112,6 +129,16 @@ class SplitMerge(nn.Module):
     def uses_waveform(self) -> bool:
         """Whether batches need their waveform."""
         return self.tokens.uses_waveform
+
+    @property
+    def uses_tracks(self) -> tuple[str, ...]:
+        """Tracks that batches need."""
+        return self.tokens.uses_tracks
+
+    @property
+    def shown(self) -> dict[str, tuple[str, ...]]:
+        """What the columns of the weights in an `Output` belong to, by name."""
+        return self.tokens.shown
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the embedding H (B, N, D)."""
@@ -125,17 +152,22 @@ class SplitMerge(nn.Module):
 
     def answer(self, masks: Tensor, splits: Tensor, batch: Batch) -> Output:
         """Merge the splits and answer every task."""
-        augmented, gates = self.merger(splits, self._pool)
-        predictions = self.answers(self.heads(augmented), batch)
+
+        def pool(x: Tensor, axis: int) -> Tensor:
+            return self.tokens.pool(x, self.settings.pool, batch, axis)
+
+        augmented, gates = self.merger(splits, pool)
+        predictions, logits = self.answers(self.heads(augmented), batch)
         if self.beside is not None and not self.training:
             predictions = self.beside.blend(predictions, batch)
-        private = self.private(self._pool(splits[:, 1:])) if self.private is not None else None
-        return Output(predictions, masks=masks, splits=splits, private=private, gates=gates)
+        made = Output(predictions, masks=masks, splits=splits, gates=gates, logits=logits)
+        if self.private is None:
+            return made
+        alone = self.answers.plain(self.private(pool(splits[:, 1:], 0)), batch)
+        return replace(made, private=alone.predictions, private_logits=alone.logits)
 
     def forward(self, batch: Batch) -> Output:
-        """Return predictions (B, T) in scaled units with masks, splits, private predictions and gates."""
-        masks, splits = self.split(self.embed(batch))
-        return self.answer(masks, splits, batch)
-
-    def _pool(self, x: Tensor) -> Tensor:
-        return self.tokens.pool(x, self.settings.pool)
+        """Return predictions (B, T) in scaled units with masks, splits, private predictions, gates and what was listened to."""
+        embedded = self.tokens.look(batch)
+        masks, splits = self.split(embedded.tokens)
+        return replace(self.answer(masks, splits, batch), weights=embedded.weights)

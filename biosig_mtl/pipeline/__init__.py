@@ -2,7 +2,7 @@
 
 from biosig_mtl.pipeline.preparing import Job, Piece, find_store, pieces, prepare, work, work_piece
 from biosig_mtl.pipeline.streaming import WindowStream
-from biosig_mtl.pipeline.upstream import Preparation, check, preparation, resolved
+from biosig_mtl.pipeline.upstream import Preparation, check, check_labels, preparation, resolved
 
 __all__ = [
     "Job",
@@ -10,6 +10,7 @@ __all__ = [
     "Preparation",
     "WindowStream",
     "check",
+    "check_labels",
     "find_store",
     "pieces",
     "preparation",

@@ -25,7 +25,7 @@ import numpy as np
 from biosig_mtl import store
 from biosig_mtl.data import manifest as manifests
 from biosig_mtl.data.readers import open_source
-from biosig_mtl.pipeline.upstream import Preparation, preparation, resolved
+from biosig_mtl.pipeline.upstream import Preparation, check_labels, preparation, resolved
 from biosig_mtl.recipe import Recipe, digest, from_dict
 from biosig_mtl.types import (
     DataError,
@@ -42,6 +42,7 @@ from biosig_mtl.types import (
 PIECE_S = 3600.0
 LOT_RECORDS = 64
 EXAMPLES = 12
+SHOWN = 6  # channels of an example window that has neither pulse nor ECG
 _BIG_BYTES = 32 * 2**20
 # What a reader or a step may raise on data that nobody foresaw: the record is refused with the message, the run goes on.
 _RECORD_ERRORS = (
@@ -120,6 +121,7 @@ def prepare(
         No record at all, or a worker was killed (run again: nothing that was committed is lost).
     """
     manifest = manifests.load(dataset or recipe.data.dataset)
+    check_labels(recipe, manifest.name, manifest.labels)
     root = manifests.locate(manifest, root)
     listing = manifests.entries(manifest, root)
     excluded = _excluded(recipe, {e.record for e in listing.entries})
@@ -310,11 +312,13 @@ def _reason(error: Exception, root: Path) -> str:
 
 
 def _example(record: Record, cut: Windows, made: Preparation) -> dict[str, Any]:
-    """Return one window for drawing: pulse, ECG and reference with their beats and fiducials."""
-    wanted = (made.features.pulse, made.features.ecg, made.windowing.reference)
+    """Return one window for drawing: pulse, ECG and reference with their beats and fiducials, or else its first channels."""
+    wanted = [made.features.pulse, made.features.ecg, made.windowing.reference]
+    wanted = wanted if set(wanted) & set(cut.channels) else [*made.windowing.channels[:SHOWN]]
     size = cut.signal.shape[2]
     first = round((float(cut.onset_s[0]) - record.start_s) * cut.fs)
-    shown = {n: record.channels[n].samples[first : first + size] for n in wanted if n in record.channels}
+    there = {n: record.channels[n] for n in wanted if n in record.channels}
+    shown = {n: c.samples[first : first + size] for n, c in there.items() if c.fs == cut.fs}
     beats = {n: record.beats[n] for n in shown if n in record.beats}
     inside = {n: np.flatnonzero((b.peak >= first) & (b.peak < first + size)) for n, b in beats.items()}
     return {

@@ -123,6 +123,24 @@ def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[st
     return planned
 
 
+def check_labels(recipe: Recipe, manifest: str, labels: Mapping[str, str]) -> None:
+    """Refuse targets that a data set does not have, rather than invent them.
+
+    Raises
+    ------
+    RecipeError
+        The message names the data set, the target, and what the set has.
+    """
+    task = TASKS[choose(recipe.task, TASKS, "task")]
+    wanted = [str(name) for name in recipe.model.get("answers") or task.target_names]
+    for name in wanted:
+        if name in task.target_names and name not in labels:
+            has = "; ".join(f"{key}: {what}" for key, what in labels.items()) or "no labels at all"
+            others = [n for n in wanted if n in labels]
+            todo = f"answer {', '.join(others)} alone (model.answers)" if others else "choose another data set"
+            raise RecipeError(f"{manifest} has no {name} ({has}); {todo}")
+
+
 def _check_trails(made: Preparation, carried: set[str], present: Mapping[str, ChannelInfo]) -> None:
     """Refuse trails and tracks that nobody makes, and those that are the reference."""
     trails = set(made.windowing.trails)

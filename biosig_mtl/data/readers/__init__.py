@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from biosig_mtl.data.found import Found
+from biosig_mtl.data.readers.e4 import looks_like_e4, open_e4
 from biosig_mtl.data.readers.edf import open_edf
 from biosig_mtl.data.readers.files import check_file, read_start
 from biosig_mtl.data.readers.mne_file import SUFFIXES as MNE_SUFFIXES
@@ -19,17 +21,43 @@ from biosig_mtl.data.readers.wfdb_record import open_wfdb
 from biosig_mtl.recipe import choose
 from biosig_mtl.types import DataError, Entry, Source
 
-READERS: dict[str, Callable[[Entry], Source]] = {
+Reader = Callable[[Entry], Source]
+Lister = Callable[[Path, Mapping[str, Any]], Iterator[Found]]
+
+
+def _reader(module: str) -> Reader:
+    """Return the function ``open_<format>`` of a module, which is imported when it is first used."""
+    return lambda entry: getattr(import_module(f"biosig_mtl.data.{module}"), f"open_{module.rpartition('.')[2]}")(entry)
+
+
+def _lister(module: str) -> Lister:
+    """Return the function ``list_<format>`` of a module, which is imported when it is first used."""
+    name = f"list_{module.rpartition('.')[2]}"
+    return lambda root, options: getattr(import_module(f"biosig_mtl.data.{module}"), name)(root, options)
+
+
+# Data sets that have a module of their own: ``open_<format>`` and ``list_<format>`` in the module of that name. They stand on
+# the general readers, so they are imported late: otherwise the two would import each other.
+_AFFECT = (
+    "dasps",
+    "stress_predict",
+)
+
+READERS: dict[str, Reader] = {
     "wfdb": open_wfdb,
     "uci_mat": open_uci_mat,
     "ppg_bp": open_ppg_bp,
     "table": open_table,
     "edf": open_edf,
     "mne": open_mne,
+    "e4": open_e4,
+    **{name: _reader(f"affect.{name}") for name in _AFFECT},
 }
 
 # Formats whose records are found by rules of their own: folder of the set and the manifest's options → records.
-LISTERS: dict[str, Callable[[Path, Mapping[str, Any]], Iterator[Found]]] = {}
+LISTERS: dict[str, Lister] = {
+    **{name: _lister(f"affect.{name}") for name in _AFFECT},
+}
 
 _BY_SUFFIX = {
     ".hea": "wfdb",
@@ -100,6 +128,8 @@ def entry_for(
 
 def _sniff(path: Path) -> str:
     suffix = path.suffix.lower()
+    if (suffix == ".zip" or path.is_dir()) and looks_like_e4(path):
+        return "e4"
     if suffix in {".mat", ".dat", ".eeg"}:
         return _by_company(path, suffix)
     if suffix == ".txt":
@@ -110,7 +140,9 @@ def _sniff(path: Path) -> str:
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     check_file(path)
-    raise DataError(f"{path}: format not known; readable are {', '.join(sorted(_BY_SUFFIX))}, .mat (UCI cells), .txt (PPG-BP)")
+    raise DataError(
+        f"{path}: format not known; readable are {', '.join(sorted(_BY_SUFFIX))}, .mat (UCI cells), .txt (PPG-BP), a zip or folder of an Empatica E4"
+    )
 
 
 def _by_company(path: Path, suffix: str) -> str:

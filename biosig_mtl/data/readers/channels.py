@@ -11,9 +11,12 @@ from biosig_mtl.types import DataError
 _EEG_SITE = r"(fp|af|f|fc|ft|t|tp|c|cp|p|po|o|i)(z|\d{1,2})"
 # An own name is only taken for an electrode where the 10-10 system has that place (Nuwer 2018, Fig. 1), or for a reference
 # behind the ear: `c3po` and `t99` are none.
-_ELECTRODE = r"(fp[z12]|af[z1-8]|f(z|[1-9]|10)|ft(7|8|9|10)|fc[z1-6]|c[z1-6]|t([3-9]|10)|tp(7|8|9|10)|cp[z1-6]|p(z|[1-9]|10)|po[z1-8]|o[z12]|i[z12]|cb[12]|[am][12])"
+_ELECTRODE = (
+    r"(fp[z12]|(af|f|p|po)(z|[1-9]|10)|(ft|tp)([7-9]|10)|t([3-9]|10)|(fc|c|cp)[z1-6]|[oi][z12]|cb[12]|[am][12])"
+    r"([-_ ].*)?"
+)
 
-# In each kind: names in order of preference. Lead II shows the R wave upright, so it goes before the others; a wrist or finger
+# In each kind: names in order of preference. EXG1 … EXG8 of BioSemi may be eye, muscle or heart: only a manifest knows. Lead II shows the R wave upright, so it goes before the others; a wrist or finger
 # artery line may be called ABP or ART. Pulmonary and venous pressures (PAP, CVP) are none of these.
 NAMES: dict[str, tuple[str, ...]] = {
     "ppg": (r"pleth\w*", r"ppg.*", r"bvp", r"plet", r".*photopleth.*"),
@@ -46,7 +49,7 @@ def kind_of(name: str) -> str:
         return word
     if word in LABELS:
         return "label"
-    return "eeg" if re.fullmatch(rf"{_ELECTRODE}([-_ ].*)?", whole) else "other"
+    return "eeg" if re.fullmatch(_ELECTRODE, whole) else "other"
 
 
 def guess_kind(name: str) -> tuple[str, int]:
