@@ -138,6 +138,8 @@ def comparison(rows: Sequence[Estimate], xlabel: str, line: float = float("nan")
             axes.plot([row.value], [place], marker="o", ms=6, color=colour)
         axes.set_yticks(range(len(rows)), [row.name for row in rows])
         axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=xlabel)
+        # More numbers than this run into each other where they are long.
+        axes.locator_params(axis="x", nbins=5)
         axes.grid(visible=False, axis="y")
     return out[0]
 

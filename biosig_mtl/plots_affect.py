@@ -39,15 +39,16 @@ def confusion(matrix: ArrayLike, names: Sequence[str]) -> str:
             axes.annotate(words, (column, row), ha="center", va="center", color=INK, fontsize=9 if size <= 5 else 7)
         axes.set(
             xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="estimated class", ylabel="reference class",
-            xticks=range(len(names)), yticks=range(len(names)), xticklabels=names, yticklabels=names,
+            xticks=range(len(names)), yticks=range(len(names)), yticklabels=names,
+            xticklabels=[name.replace(" to ", "\nto ") for name in names],
         )  # fmt: skip
         axes.grid(visible=False)
         axes.tick_params(length=0)
     return out[0]
 
 
-def per_subject(names: Sequence[str], values: ArrayLike, chance: float, ylabel: str) -> str:
-    """Draw one bar a person, sorted, that starts at chance: up is better, down is worse.
+def per_subject(names: Sequence[str], values: ArrayLike, chance: float, ylabel: str, floor: ArrayLike | None = None) -> str:
+    """Draw one bar a person, sorted, that starts at chance; in another colour who does no better than a constant answer.
 
     Parameters
     ----------
@@ -59,14 +60,18 @@ def per_subject(names: Sequence[str], values: ArrayLike, chance: float, ylabel: 
         Where the bars start.
     ylabel
         What the figure is.
+    floor
+        What a constant answer reaches for each person, shape (subject,); chance where nothing is given.
     """
     figure = np.asarray(values, dtype=np.float64)
     known = np.flatnonzero(np.isfinite(figure))
     order = known[np.argsort(-figure[known], kind="stable")]
     sorted_values = figure[order]
+    beaten = np.full(figure.size, chance) if floor is None else np.asarray(floor, dtype=np.float64)
+    better = sorted_values > beaten[order]
     with sheet("per-subject", 2.9) as (axes, out):
         place = np.arange(order.size)
-        for colour, side in ((ONE, sorted_values >= chance), (TWO, sorted_values < chance)):
+        for colour, side in ((ONE, better), (TWO, ~better)):
             axes.bar(place[side], sorted_values[side] - chance, bottom=chance, width=0.78, color=colour)
         axes.axhline(chance, color=INK, lw=1.0, label="chance")
         if order.size:

@@ -70,43 +70,56 @@ def topographic(heads: Sequence[Scalp], label: str, least: float = 0.0) -> str:
     least
         The scale reaches at least this far: differences of nothing must not look like something.
     """
-    known = np.concatenate([np.zeros(1), *(head.values[np.isfinite(head.values)] for head in heads)])
+    placed = [_placed(head) for head in heads]
+    known = np.concatenate([np.zeros(1), *(values for _, _, values in placed)])
     top = max(float(np.abs(known).max()), least) or 1.0
     signed = bool((known < 0).any())
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    columns = max(min(len(heads), BESIDE), 1)
+    columns = _columns(len(heads))
     rows = -(-max(len(heads), 1) // columns)
-    wide = min(WIDTH_IN / columns, 3.4)
+    wide = min(WIDTH_IN / columns, 3.4 if len(heads) == 1 else 1.7)
     tall = BAR_IN + rows * (wide + TITLE_IN)
     with rc_context(style("scalp")):
         figure = Figure(figsize=(WIDTH_IN, tall))
         FigureCanvasSVG(figure)
-        left = (WIDTH_IN - columns * wide) / 2
         for place, head in enumerate(heads):
             row, column = divmod(place, columns)
+            here = min(columns, len(heads) - row * columns)
+            left = (WIDTH_IN - here * wide) / 2
             bottom = tall - (row + 1) * (wide + TITLE_IN)
             box = ((left + column * wide) / WIDTH_IN, bottom / tall, wide / WIDTH_IN, wide / tall)
-            _head(figure.add_axes(box, label=str(place)), head, top, named=len(heads) == 1)
+            axes = figure.add_axes(box, label=str(place))
+            axes.set_title(head.title, pad=1, color=INK)
+            _head(axes, placed[place], top, named=len(heads) == 1)
         _bar(figure.add_axes((0.25, (BAR_IN - 0.12) / tall, 0.5, 0.1 / tall), label="bar"), top, label, signed=signed)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _lean(trim(text.getvalue()))
 
 
+def _columns(heads: int) -> int:
+    """Return how many heads stand beside one another: two by two rather than three and one."""
+    return 2 if heads in {2, 4} else max(min(heads, BESIDE), 1)
+
+
 def _lean(svg: str) -> str:
     """Return a picture with its paths to a tenth of a point: a third of the size, and nobody can see the difference."""
     short = re.compile(r"-?\d+\.\d+")
-    return re.sub(r'\bd="[^"]+"', lambda path: short.sub(lambda found: f"{float(found[0]):.1f}", path[0]), svg)
+
+    def of_path(path: re.Match[str]) -> str:
+        # A line goes on without its letter.
+        return re.sub(r"\s+", " ", short.sub(lambda found: f"{float(found[0]):.1f}", path[0]).replace("\nL ", " "))
+
+    return re.sub(r'\bd="[^"]+"', of_path, svg)
 
 
-def _head(axes: Any, head: Scalp, top: float, *, named: bool) -> None:
+def _head(axes: Any, electrodes: tuple[list[str], F64, F64], top: float, *, named: bool) -> None:
     axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
     axes.set_axis_off()
-    axes.set_title(head.title, pad=1, color=INK)
-    names, places, values = _placed(head)
+    names, places, values = electrodes
     if len(names) >= 4 and _spread(places):
         _field(axes, (places, values), top, GRID_POINTS if named else GRID_POINTS_SMALL)
     _outline(axes)
@@ -170,10 +183,8 @@ def _around(places: F64) -> F64:
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     ring = MARGIN * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     wide = (corners[:, None] + ring).reshape(-1, 2)
-    wide = wide[ConvexHull(wide).vertices]
-    share = np.linspace(0, 1, 8, endpoint=False)[:, None]
-    dense = (wide[:, None] * (1 - share) + np.roll(wide, -1, axis=0)[:, None] * share).reshape(-1, 2)
-    return np.asarray(dense / np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), 1.0))
+    inside = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1.0)
+    return np.asarray(inside[ConvexHull(inside).vertices])
 
 
 def _outline(axes: Any) -> None:
@@ -189,6 +200,10 @@ def _outline(axes: Any) -> None:
         axes.plot(sign * (start + 0.085 * np.cos(lobe)), 0.16 * np.sin(lobe), **line)
 
 
+def _short(value: float) -> str:
+    return (f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}").replace("-", "−")
+
+
 def _bar(axes: Any, top: float, label: str, *, signed: bool) -> None:
     """Draw the colours as they lie on one another."""
     for sign, colour in ((1.0, TWO), (-1.0, ONE)) if signed else ((1.0, TWO),):
@@ -196,7 +211,7 @@ def _bar(axes: Any, top: float, label: str, *, signed: bool) -> None:
             axes.axvspan(*sorted((sign * level, sign * top)), facecolor=colour, alpha=1 - THROUGH, linewidth=0)
     axes.set(xlim=(-top if signed else 0.0, top), ylim=(0, 1), yticks=[], xlabel=label)
     axes.set_xticks([-top, 0.0, top] if signed else [0.0, top])
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}".replace("-", "−"))
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
     axes.grid(visible=False)
     for edge in axes.spines.values():
         edge.set(visible=True, color=GRID)

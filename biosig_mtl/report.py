@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from biosig_mtl import plots
+from biosig_mtl import plots, report_affect, report_insight, report_pressure, report_words
 from biosig_mtl import report_sections as sections
 from biosig_mtl.evaluation import scores as graded
-from biosig_mtl.report_sections import Run, verdict_lines
+from biosig_mtl.report_sections import Run
+from biosig_mtl.report_verdict import PRESSURE, kind_of, stamps, verdict_lines
 from biosig_mtl.types import DataError
 
 __all__ = ["read", "render", "verdict_lines"]
@@ -41,7 +42,7 @@ def render(run: str | Path) -> Path:
     content = read(Path(run))
     try:
         page = _page(content)
-    except (KeyError, TypeError, AttributeError, UndefinedError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise DataError(f"{content.path / 'scores.json'}: not as schema 1 says ({error!r}); evaluate the run again") from error
     path = content.path / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -74,6 +75,7 @@ def read(folder: Path) -> Run:
         examples=_read(folder / "examples.json", _json),
         split_report=_read(folder / "split_report.json", _json) or scores.get("split_report"),
         dataset=_read(folder / "dataset.json", _json),
+        interpretation=_read(folder / "interpretation.json", _json),
     )
 
 
@@ -131,27 +133,42 @@ def _page(run: Run) -> str:
         run=run,
         scores=scored,
         style=style,
-        verdict=verdict_lines({**scored, "stamps": ()}),
+        verdict=verdict_lines(scored, stamped=False),
         audit=sections.audit_sentence(scored["audit"]),
         stamps=_stamps(scored),
-        targets=sections.targets(run),
         examples=examples,
         curves=sections.curves(run),
         dropped=sections.dropped(run),
         not_run=[name for name in OPTIONAL_CHECKS if name not in names],
-        protocol=sections.PROTOCOLS.get(str(scored["protocol"]), ""),
+        guarantee=scored.get("protocol_guarantee"),
         demographics=scored.get("demographics") or (run.dataset or {}).get("demographics"),
         ablation=_table(scored.get("ablation")),
         against_target=_table(scored.get("against_target_median")),
         control=_table(scored.get("negative_control")),
+        **_told(run),
     )
 
 
+def _told(run: Run) -> dict[str, Any]:
+    """Return what is told differently of pressures and of how people feel."""
+    pressure = any(kind_of(target) == PRESSURE for target in run.scores["targets"].values())
+    insight = report_insight.insight(run)
+    targets = report_pressure.targets(run) if pressure else report_affect.targets(run)
+    return {
+        "told_by": "report_pressure.html.j2" if pressure else "report_affect.html.j2",
+        "targets": targets,
+        "cards": [card for target in targets for card in target["cards"]],
+        "insight": insight,
+        "reasons": insight["reasons"],
+        **report_words.words(run.scores, targets, pressure=pressure, twin=any(target.get("twin") for target in targets)),
+    }
+
+
 def _stamps(scores: Mapping[str, Any]) -> list[str]:
-    stamps = [str(stamp) for stamp in scores.get("stamps", ())]
+    marks = stamps(scores)
     if not scores.get("coverage_sufficient", True):
-        stamps.append(f"COVERAGE {100 * scores['coverage']:.0f} %")
-    return stamps
+        marks.append(f"COVERAGE {100 * scores['coverage']:.0f} %")
+    return marks
 
 
 def _table(rows: Any) -> tuple[list[str], list[list[Any]]] | None:

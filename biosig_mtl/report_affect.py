@@ -9,9 +9,20 @@ import numpy as np
 
 from biosig_mtl import plots, plots_affect
 from biosig_mtl.evaluation import classification, metrics
+from biosig_mtl.evaluation.oracles import ORACLES
 from biosig_mtl.report_sections import Picture, Run, as_ends, as_float, bounds, interval, name_of, number, scored
-from biosig_mtl.report_verdict import CLASSES, ORACLES, RANKED_BY, REGRESSION, TRIVIAL, against_trivial, kind_of
-from biosig_mtl.types import F64, I64
+from biosig_mtl.report_verdict import (
+    CLASSES,
+    RANKED_BY,
+    REGRESSION,
+    TRIVIAL,
+    against_trivial,
+    class_names,
+    kind_of,
+    reached,
+    versus_model,
+)
+from biosig_mtl.types import F64, I64, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +34,9 @@ FIGURES = {
         ("sd", "SD of errors"),
     ),
     CLASSES: (
-        ("balanced_accuracy", "balanced accuracy"), ("auc", "area under the ROC curve (AUC)"), ("accuracy", "accuracy"),
-        ("macro_f1", "macro-F1"), ("kappa", "Cohen's kappa"), ("seq2hr", "Seq2HR: two likeliest adjacent, one right"),
-        ("tri_p", "Tri-P: at most one class off"), ("class_mae", "mean distance, classes"),
+        ("balanced_accuracy", "balanced accuracy"), ("auc", "AUC"), ("accuracy", "accuracy"),
+        ("macro_f1", "macro-F1"), ("kappa", "Cohen's kappa"), ("seq2hr", "Seq2HR"),
+        ("tri_p", "Tri-P"), ("class_mae", "classes off, mean"),
     ),
 }  # fmt: skip
 # Columns of the comparison with baselines: figure and heading.
@@ -33,9 +44,10 @@ COMPARED = {
     REGRESSION: (("mae", "MAE"), ("rmse", "RMSE"), ("ccc", "CCC")),
     CLASSES: (("balanced_accuracy", "balanced accuracy"), ("auc", "AUC"), ("accuracy", "accuracy")),
 }
+# Cards: figure, heading, and the figure that stands below it ("" for the pooled one).
 CARDS = {
-    REGRESSION: (("ccc", "CCC"), ("mae", "MAE"), ("rmse", "RMSE")),
-    CLASSES: (("balanced_accuracy", "balanced accuracy"), ("auc", "AUC")),
+    REGRESSION: (("ccc", "CCC", ""), ("mae", "MAE", "rmse")),
+    CLASSES: (("balanced_accuracy", "balanced accuracy", ""), ("auc", "AUC", "")),
 }
 IN_UNITS = {"mae", "rmse", "me", "sd"}
 # Whose figure counts as chance where no formula gives one: the first of these that the run has.
@@ -55,12 +67,11 @@ def _target(run: Run, name: str, test: pd.DataFrame) -> dict[str, Any]:
     content = run.scores["targets"][name]
     kind = kind_of(content)
     title = name_of(name).capitalize()
-    people = _people(test, content)
+    people = _people(run, test, content)
     told = against_trivial(run.scores, name)
     return {
         "name": name, "title": title, "kind": kind, "unit": content.get("unit", ""), "content": content,
-        "cards": _cards(title, content), "figures": _figures(run.scores, name),
-        "undefined": content.get("undefined_subjects") or {},
+        "cards": _cards(title, content), "figures": _figures(run.scores, name), "undefined": _undefined(title, content),
         "baselines": _baseline_rows(run, name), "compared": COMPARED[kind], "told": f"{told[:1].upper()}{told[1:]}",
         "baselines_picture": _baselines_picture(run, name, title), "agreement": _agreement(run, name, title, test),
         "people": people, "people_picture": _people_picture(title, people, content), "twin": _twin(run.scores, name),
@@ -69,14 +80,24 @@ def _target(run: Run, name: str, test: pd.DataFrame) -> dict[str, Any]:
 
 
 # --------------------------------------------------------------------------------------------------------------- figures
-def _cards(title: str, content: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return label, value and what stands below it, for each card."""
+def _cards(title: str, content: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """Return label, value and the lines below it, for each card."""
     cards = []
-    for key, label in CARDS[kind_of(content)]:
+    for key, label, beside in CARDS[kind_of(content)]:
         unit = f", {content['unit']}" if key in IN_UNITS and content.get("unit") else ""
-        ends = interval(content.get(f"{key}_ci95"), 2)
-        cards.append((f"{title} {label}{unit}", number(content.get(key), 2), f"95 % CI {ends}" if ends else "interval unknown"))
+        value, ends, how = reached(content, key)
+        written = interval(ends, 2)
+        lines = [f"95 % CI {written}" if written else "interval unknown"]
+        source, called = (content, beside.upper()) if beside else (_pooled(content), "pooled")
+        if source.get(beside or key) is not None and not how:
+            lines.append(f"{called} {_with_interval(source, beside or key)}")
+        cards.append((f"{title} {label}{unit}{how}", number(value, 2), lines))
     return cards
+
+
+def _with_interval(source: Mapping[str, Any], key: str) -> str:
+    ends = interval(source.get(f"{key}_ci95"), 2)
+    return number(source.get(key), 2) + (f" ({ends})" if ends else "")
 
 
 def _figures(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -86,12 +107,11 @@ def _figures(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
     """
     content = scores["targets"][name]
     trials = content.get("trial_level") or {}
-    columns = [("windows", "by subject", content), ("windows", "pooled", content.get("pooled") or {}),
-               ("trials", "by subject", trials), ("trials", "pooled", trials.get("pooled") or {})]  # fmt: skip
-    kind = kind_of(content)
+    columns = [("windows", "by subject", content), ("windows", "pooled", _pooled(content)),
+               ("trials", "by subject", trials), ("trials", "pooled", _pooled(trials))]  # fmt: skip
     rows = [
         (label, [(source.get(key), source.get(f"{key}_ci95")) for _, _, source in columns], _chance(scores, name, key))
-        for key, label in FIGURES[kind]
+        for key, label in FIGURES[kind_of(content)]
     ]
     rows = [row for row in rows if any(value is not None for value, _ in row[1])]
     used = [i for i in range(len(columns)) if i == 0 or any(row[1][i][0] is not None for row in rows)]
@@ -100,6 +120,23 @@ def _figures(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
         "rows": [(label, [cells[i] for i in used], chance) for label, cells, chance in rows],
         "trials": trials.get("n_trials"),
     }
+
+
+def _pooled(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pooled figures with their intervals, in the form of those over subjects."""
+    ends = {f"{key}_ci95": value for key, value in (content.get("pooled_ci95") or {}).items()}
+    return {**(content.get("pooled") or {}), **ends}
+
+
+def _undefined(title: str, content: Mapping[str, Any]) -> str:
+    """Return which figures some subjects do not have, in words."""
+    called = dict(FIGURES[kind_of(content)])
+    lacking: dict[int, list[str]] = {}
+    for key, people in (content.get("undefined_subjects") or {}).items():
+        if key in called:
+            lacking.setdefault(int(people), []).append(called[key])
+    told = [f"{people} without {', '.join(names)}" for people, names in sorted(lacking.items())]
+    return f"{title}: {'; '.join(told)}." if told else ""
 
 
 def _chance(scores: Mapping[str, Any], name: str, key: str) -> tuple[float | None, str]:
@@ -118,12 +155,6 @@ def _chance(scores: Mapping[str, Any], name: str, key: str) -> tuple[float | Non
     return None, ""
 
 
-def class_names(content: Mapping[str, Any]) -> list[str]:
-    """Return the names of a target's classes, numbers where it has none; empty for a regression."""
-    names = [str(name) for name in content.get("classes") or ()]
-    return names or [str(i) for i in range(len(content.get("confusion") or ()))]
-
-
 def _twin(scores: Mapping[str, Any], name: str) -> list[tuple[str, Any, Any]]:
     """Return label, (value, interval) with labels of the tested people, and (value, interval) without, for each figure."""
     without = ((scores.get("uncalibrated_twin") or {}).get("targets") or {}).get(name)
@@ -139,26 +170,35 @@ def _twin(scores: Mapping[str, Any], name: str) -> list[tuple[str, Any, Any]]:
 
 # ------------------------------------------------------------------------------------------------------------- baselines
 def _baseline_rows(run: Run, target: str) -> list[dict[str, Any]]:
+    """Return the model and each baseline: ``name sort cells versus absent``, cells as in the columns of `COMPARED`."""
     own = run.scores["targets"][target]
-    rows = [{"name": run.scores["model"], "sort": "model", "entry": own}]
+    kind = kind_of(own)
+    given = [(run.scores["model"], "model", own, None)]
     for name, content in run.scores["baselines"].items():
-        sort = "trivial" if name in TRIVIAL else "oracle" if name in ORACLES else ""
-        rows.append({"name": name, "sort": sort, "entry": content.get(target) or {}, "absent": content.get("unavailable")})
-    return rows
+        entry = content.get(target) or {}
+        sort = "trivial" if name in TRIVIAL else "oracle" if name in ORACLES or entry.get("oracle") else ""
+        if entry or content.get("unavailable"):
+            given.append((name, sort, entry, content.get("unavailable")))
+    return [
+        {
+            "name": name, "sort": sort, "absent": absent, "cells": [reached(entry, key) for key, _ in COMPARED[kind]],
+            "versus": {} if sort == "model" else versus_model(entry, RANKED_BY[kind][0]),
+        }
+        for name, sort, entry, absent in given
+    ]  # fmt: skip
 
 
 def _baselines_picture(run: Run, target: str, title: str) -> Picture:
     content = run.scores["targets"][target]
     figure, called, more = RANKED_BY[kind_of(content)]
-    rows = [row for row in _baseline_rows(run, target) if row["entry"].get(figure) is not None]
+    # The first column is what predictors are ranked by.
     estimates = [
-        plots.Estimate(
-            name_of(row["name"]), row["entry"][figure], as_ends(row["entry"].get(f"{figure}_ci95")), row["sort"] == "model"
-        )
-        for row in rows
+        plots.Estimate(name_of(row["name"]), row["cells"][0][0], as_ends(row["cells"][0][1]), row["sort"] == "model")
+        for row in _baseline_rows(run, target)
+        if row["cells"][0][0] is not None
     ]
     unit = f" ({content['unit']})" if not more and content.get("unit") else ""
-    svg = plots.comparison(estimates, f"{called}{unit}", line=as_float(content.get(figure)))
+    svg = plots.comparison(estimates, f"{called}{unit}", line=as_float(reached(content, figure)[0]))
     direction = "right" if more else "left"
     return Picture(svg, f"{title}: {called} with 95 % interval over subjects; further to the {direction} is better.")
 
@@ -185,6 +225,8 @@ def _scatter(table: pd.DataFrame, unit: str, caption: str) -> Picture:
 
 def _confusions(title: str, content: Mapping[str, Any]) -> list[Picture]:
     names = class_names(content)
+    if len(names) == 2:
+        names = [f"{word}\n({name})" for word, name in zip(("low", "high"), names, strict=True)]
     levels = [("windows", content.get("confusion")), ("trials", (content.get("trial_level") or {}).get("confusion"))]
     pictures = []
     for what, matrix in levels:
@@ -196,44 +238,56 @@ def _confusions(title: str, content: Mapping[str, Any]) -> list[Picture]:
 
 
 # ---------------------------------------------------------------------------------------------------------------- people
-def _people(test: pd.DataFrame, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the main figure of every person, averaged over seeds: ``subject windows value``, NaN where it does not exist."""
+def _people(run: Run, test: pd.DataFrame, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the main figure of every person, averaged over seeds, NaN where it does not exist.
+
+    ``floor`` is what a constant answer reaches at best: 0 for CCC; for classes 1 ÷ the number of classes that the person's
+    reference has, which is more than 1 ÷ all classes where some never come.
+    """
     known = test[np.isfinite(test["y_true"].to_numpy(float)) & np.isfinite(test["y_pred"].to_numpy(float))]
     subjects, code = np.unique(known["subject"].to_numpy(str), return_inverse=True)
-    seeds = np.unique(known["seed"].to_numpy())
     count = len(class_names(content))
-    values, windows = [], np.zeros(subjects.size, np.int64)
-    for seed in seeds:
+    values, windows, floor = [], np.zeros(subjects.size, np.int64), np.zeros(subjects.size)
+    for seed in np.unique(known["seed"].to_numpy()):
         rows = known["seed"].to_numpy() == seed
         true, pred = known["y_true"].to_numpy(float)[rows], known["y_pred"].to_numpy(float)[rows]
         windows = np.maximum(windows, np.bincount(code[rows], minlength=subjects.size))
-        values.append(_one_seed(true, pred, (code[rows], subjects.size), count))
+        try:
+            value, floor = _one_seed(true, pred, (code[rows], subjects.size), count)
+        except ValueError as error:
+            path = run.path / "predictions.parquet"
+            raise DataError(f"{path}: does not go with the classes of scores.json ({error}); evaluate the run again") from error
+        values.append(value)
     figure = metrics.nanmean(np.stack(values)) if values else np.empty(0)
-    return {"subject": subjects.tolist(), "windows": windows.tolist(), "value": figure}
+    called = "balanced accuracy" if count else "CCC"
+    rows_told = list(zip(subjects.tolist(), windows.tolist(), figure.tolist(), strict=True))
+    return {"rows": rows_told, "subject": subjects.tolist(), "value": figure, "floor": floor, "called": called}
 
 
-def _one_seed(true: F64, pred: F64, people: tuple[I64, int], classes: int) -> F64:
+def _one_seed(true: F64, pred: F64, people: tuple[I64, int], classes: int) -> tuple[F64, F64]:
+    """Return the figure and the floor of each person, shape (subject,)."""
     code, n = people
-    value = np.full(n, np.nan)
-    if classes:
-        counted = classification.count(true, pred, None, code.astype(str), classes)
-        found = classification.figures(counted, np.eye(counted.subject.size))["balanced_accuracy"]
-        value[counted.subject.astype(np.int64)] = found
-    else:
-        scored_people = metrics.per_subject(true, pred, code.astype(str))
-        value[scored_people.subject.astype(np.int64)] = scored_people.figures["ccc"]
-    return value
+    value, floor = np.full(n, np.nan), np.zeros(n)
+    if not classes:
+        found = metrics.per_subject(true, pred, code.astype(str))
+        value[found.subject.astype(np.int64)] = found.figures["ccc"]
+        return value, floor
+    counted = classification.count(true, pred, None, code.astype(str), classes)
+    place = counted.subject.astype(np.int64)
+    value[place] = classification.figures(counted, np.eye(place.size))["balanced_accuracy"]
+    floor[place] = 1 / np.maximum((counted.confusion.sum(axis=2) > 0).sum(axis=1), 1)
+    return value, floor
 
 
 def _people_picture(title: str, people: Mapping[str, Any], content: Mapping[str, Any]) -> Picture | None:
-    value = np.asarray(people["value"], dtype=float)
+    value, floor = np.asarray(people["value"], dtype=float), np.asarray(people["floor"], dtype=float)
     known = np.isfinite(value)
     if not known.any():
         return None
     count = len(class_names(content))
-    chance, called = (1 / count, "balanced accuracy") if count else (0.0, "CCC")
-    text = f"{title}: {called} of each person; {int((value > chance).sum())} of {int(known.sum())} are above chance"
-    text += f" ({number(chance, 2)})." if count else "."
+    better = int((value[known] > floor[known]).sum())
+    text = f"{title}: {people['called']} of each person; {better} of {int(known.sum())} do better than a constant answer would."
     if lacking := int((~known).sum()):
-        text += f" {lacking} have none (one constant reference)."
-    return Picture(plots_affect.per_subject(people["subject"], value, chance, called), text)
+        text += f" {lacking} {'has' if lacking == 1 else 'have'} none: one constant reference, or too few windows."
+    svg = plots_affect.per_subject(people["subject"], value, 1 / count if count else 0.0, people["called"], floor)
+    return Picture(svg, text)

@@ -12,6 +12,7 @@ import numpy as np
 
 from biosig_mtl import plots, plots_scalp
 from biosig_mtl.report_sections import Picture, Run, as_ends, as_float, name_of, number
+from biosig_mtl.report_verdict import REGRESSION, kind_of
 from biosig_mtl.types import F64, DataError
 
 # Weights closer to an equal share than this (in per cent) are drawn as what they are: nearly equal.
@@ -93,7 +94,8 @@ def _removal(run: Run, modalities: Mapping[str, Any]) -> list[Picture]:
     pictures = []
     for target, growth in (modalities.get("removal") or {}).items():
         rows = sorted((_estimate(name, value) for name, value in growth.items()), key=_largest_first)
-        unit = str((run.scores["targets"].get(target) or {}).get("unit") or "")
+        asked = run.scores["targets"].get(target) or {}
+        unit = str(asked.get("unit") or "") if kind_of(asked) == REGRESSION else ""
         written = f"{label} ({unit})" if unit and "(" not in label else label
         title = name_of(target).capitalize()
         pictures.append(Picture(plots.comparison(rows, written, line=0.0), f"{title}: {_needed(rows)}"))

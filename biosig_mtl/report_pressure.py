@@ -49,10 +49,20 @@ def _target(run: Run, name: str, content: Mapping[str, Any], test: pd.DataFrame)
         )
     return {
         "name": name, "title": title, "unit": unit, "content": content, "pictures": pictures,
+        "cards": _cards(title, content),
         "figures": [(label, digits, content.get(key), content.get("pooled", {}).get(key)) for key, label, digits in FIGURES],
         "baselines": _baseline_rows(run, name), "screens": screens(content), "quality": _by_quality(one),
         "bounds": bounds(test), "undefined": content.get("undefined_subjects", {}),
     }  # fmt: skip
+
+
+def _cards(title: str, content: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """Return label, value and the lines below it, for each card."""
+    ends, relative = interval(content.get("mae_ci95")), interval(content.get("mase_ci95"), 2)
+    return [
+        (f"{title} MAE, {content['unit']}", number(content["mae"]), [f"95 % CI {ends or 'unknown'}"]),
+        (f"{title} MASE", number(content.get("mase"), 2), [f"95 % CI {relative}" if relative else "of the training median"]),
+    ]
 
 
 def _limits_sentence(title: str, content: Mapping[str, Any], unit: str) -> str:

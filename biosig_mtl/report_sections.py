@@ -16,14 +16,6 @@ from biosig_mtl.types import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-PROTOCOLS = {
-    "subject_kfold": "Subjects, not windows, were dealt into folds. Every subject was tested by a model that had seen none of "
-    "that subject's windows; validation subjects for early stopping came out of the training side.",
-    "transfer": "The model learned on one data set and was tested on another one without any tuning. The median predictor that "
-    "it is measured against is that of the tested data set.",
-    "random_window": "Windows were dealt at random, so windows of one subject are on both sides. This is a labelled "
-    "demonstration of a leak: its errors say how well a model recognises people, and nothing of what it was asked.",
-}
 _WORDS = {"mi": "mutual information between the splits", "lr": "learning rate"}
 _UNPLOTTED = {"fold", "seed", "member", "epoch"}
 

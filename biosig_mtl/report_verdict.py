@@ -10,8 +10,7 @@ from biosig_mtl.report_sections import audit_sentence, interval, name_of, number
 PRESSURE, REGRESSION, CLASSES = "pressure", "regression", "classes"
 # Predictors that see no signal.
 TRIVIAL = ("majority", "class_prior", "train_mean", "train_median", "stimulus_mean")
-# They were given labels of the very people that are tested: a ceiling, no rival.
-ORACLES = ("subject_mean_oracle",)
+STIMULUS = "stimulus_mean"
 # By what predictors are ranked: figure, its name in a sentence, whether more is better.
 RANKED_BY = {REGRESSION: ("mae", "MAE", False), CLASSES: ("balanced_accuracy", "balanced accuracy", True)}
 DEPENDENT = "not subject-independent"
@@ -57,9 +56,9 @@ def verdict_lines(scores: Mapping[str, Any], *, stamped: bool = True) -> tuple[s
 def _of_target(scores: Mapping[str, Any], name: str, target: Mapping[str, Any]) -> str:
     if kind_of(target) == PRESSURE:
         return _of_pressure(name.upper(), target)
-    text = f"{name_of(name).capitalize()}: {_reached(target)}; {against_trivial(scores, name)}"
+    text = f"{name_of(name).capitalize()}: {_summary(target)}; {against_trivial(scores, name)}"
     twin = ((scores.get("uncalibrated_twin") or {}).get("targets") or {}).get(name)
-    return f"{text} Without labels of the tested people (its uncalibrated twin): {_reached(twin)}." if twin else text
+    return f"{text} Without labels of the tested people (its uncalibrated twin): {_summary(twin)}." if twin else text
 
 
 def _of_pressure(name: str, target: Mapping[str, Any]) -> str:
@@ -78,60 +77,91 @@ def _of_pressure(name: str, target: Mapping[str, Any]) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ how people feel
-def _reached(target: Mapping[str, Any]) -> str:
+def reached(target: Mapping[str, Any], figure: str) -> tuple[Any, Any, str]:
+    """Return a figure over subjects and its interval, or the pooled ones where no subject has it, and then ``, pooled``.
+
+    Subjects whose reference has one class only have no balanced accuracy of their own.
+    """
+    if target.get(figure) is not None:
+        return target[figure], target.get(f"{figure}_ci95"), ""
+    value = (target.get("pooled") or {}).get(figure)
+    return value, (target.get("pooled_ci95") or {}).get(figure), ", pooled" if value is not None else ""
+
+
+def _summary(target: Mapping[str, Any]) -> str:
     """Return the two main figures of a target with their intervals."""
     if kind_of(target) == REGRESSION:
-        unit = f" {target['unit']}" if target.get("unit") else ""
-        return f"CCC {_with_ends(target, 'ccc')}, MAE {_with_ends(target, 'mae', unit)}"
-    text = f"balanced accuracy {_with_ends(target, 'balanced_accuracy')}"
-    if target.get("auc") is not None:
-        text += f", AUC {_with_ends(target, 'auc')}"
-    count = len(target.get("classes") or ())
-    return f"{text} (chance {number(1 / count, 2)}{' and 0.50' if target.get('auc') is not None else ''})" if count else text
+        return f"{_with_ends(target, 'ccc', 'CCC')}, {_with_ends(target, 'mae', 'MAE')}"
+    count = len(class_names(target))
+    text = _with_ends(target, "balanced_accuracy", "balanced accuracy", 1 / count if count else None)
+    return text if reached(target, "auc")[0] is None else f"{text}, {_with_ends(target, 'auc', 'AUC', 0.5)}"
 
 
-def _with_ends(target: Mapping[str, Any], key: str, unit: str = "") -> str:
-    ends = interval(target.get(f"{key}_ci95"), 2)
-    return f"{number(target.get(key), 2)}{unit}" + (f" (95 % CI {ends})" if ends else "")
+def class_names(target: Mapping[str, Any]) -> list[str]:
+    """Return the names of a target's classes, numbers where it has none; empty for a regression."""
+    names = [str(name) for name in target.get("classes") or ()]
+    return names or [str(i) for i in range(len(target.get("confusion") or ()))]
 
 
-def best_trivial(scores: Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]] | None:
+def _with_ends(target: Mapping[str, Any], key: str, called: str, chance: float | None = None) -> str:
+    value, ends, how = reached(target, key)
+    unit = f" {target['unit']}" if key == "mae" and target.get("unit") else ""
+    written = interval(ends, 2)
+    beside = [f"95 % CI {written}"] if written else []
+    beside += [f"chance {number(chance, 2)}"] if chance is not None else []
+    return f"{called}{how.replace(',', '')} {number(value, 2)}{unit}" + (f" ({'; '.join(beside)})" if beside else "")
+
+
+def best_trivial(scores: Mapping[str, Any], name: str, among: Sequence[str] = TRIVIAL) -> tuple[str, Mapping[str, Any]] | None:
     """Return the trivial baseline that does best on a target and its figures, None where there is none.
 
     It is chosen on the tested windows, which can only make the comparison harder.
     """
     figure, _, more_is_better = RANKED_BY[kind_of(scores["targets"][name])]
-    known = {word: entry for word in TRIVIAL if (entry := (scores["baselines"].get(word) or {}).get(name))}
-    rows = [(word, entry) for word, entry in known.items() if entry.get(figure) is not None]
-    if not rows:
-        return None
+    known = {word: entry for word in among if (entry := (scores["baselines"].get(word) or {}).get(name))}
+    rows = [(reached(entry, figure)[0], word, entry) for word, entry in known.items()]
     sign = -1 if more_is_better else 1
-    return min(rows, key=lambda row: sign * float(row[1][figure]))
+    ranked = sorted((row for row in rows if row[0] is not None), key=lambda row: sign * float(row[0]))
+    return (ranked[0][1], ranked[0][2]) if ranked else None
 
 
 def against_trivial(scores: Mapping[str, Any], name: str) -> str:
-    """Return in words whether the run beats the best trivial baseline on a target, and by how much."""
-    target = scores["targets"][name]
+    """Return in words whether the run beats the best trivial baseline on a target, and by how much.
+
+    Where the mean of each stimulus is not beaten, the best of those that do not know what was shown is told too.
+    """
     found = best_trivial(scores, name)
     if found is None:
         return "no trivial baseline to compare with."
+    kind = kind_of(scores["targets"][name])
+    figure, called, _ = RANKED_BY[kind]
+    unit = f" {scores['targets'][name].get('unit') or ''}".rstrip() if kind == REGRESSION else ""
     word, other = found
-    figure, called, more_is_better = RANKED_BY[kind_of(target)]
-    best = f"{name_of(word)}, the best of them ({called} {number(other[figure], 2)})"
-    versus = other.get("model_minus_baseline") or {}
-    told = {"better": f"it beats the trivial baselines: better than {best}",
-            "worse": f"it does not beat the trivial baselines: worse than {best}"}  # fmt: skip
-    text = told.get(versus.get("verdict", ""), f"it does not beat the trivial baselines: not distinguishable from {best}")
-    unit = "" if more_is_better else f" {target.get('unit', '')}".rstrip()
-    return f"{text}{_difference(versus, unit)}."
+    versus = versus_model(other, figure)
+    beaten = versus.get("verdict") == "better"
+    best = f"{name_of(word)}, the best of them ({called} {number(reached(other, figure)[0], 2)})"
+    text = f"it {'beats' if beaten else 'does not beat'} the trivial baselines: {_compared(versus, best, unit)}."
+    rest = best_trivial(scores, name, [one for one in TRIVIAL if one != STIMULUS]) if word == STIMULUS and not beaten else None
+    if rest is None:
+        return text
+    told = _compared(versus_model(rest[1], figure), f"{name_of(rest[0])}, which does not know what was shown", unit)
+    return f"{text} It is {told}."
 
 
-def _difference(versus: Mapping[str, Any], unit: str) -> str:
-    if versus.get("difference") is None:
-        return ""
+def _compared(versus: Mapping[str, Any], other: str, unit: str) -> str:
+    """Return ``better than …, by …`` with the interval, or that nothing can be told apart."""
+    verdict, difference = versus.get("verdict"), versus.get("difference")
     ends: Sequence[Any] | None = versus.get("ci95")
-    if versus.get("verdict") in {"better", "worse"} and ends is not None and None not in ends:
-        ends = sorted(abs(end) for end in ends)
-        return f", by {number(abs(versus['difference']), 2)}{unit} (95 % CI {interval(ends, 2)})"
-    told = interval(ends, 2)
-    return f"; model minus this {number(versus['difference'], 2)}{unit}" + (f" (95 % CI {told})" if told else "")
+    if verdict not in {"better", "worse"}:
+        told = interval(ends, 2)
+        gap = "" if difference is None else f"; the difference is {number(difference, 2)}{unit}"
+        return f"not distinguishable from {other}{gap}" + (f" (95 % CI {told})" if told else "")
+    sizes = interval(sorted(abs(end) for end in ends), 2) if ends is not None and None not in ends else ""
+    return f"{verdict} than {other}, by {number(abs(difference or 0.0), 2)}{unit}" + (f" (95 % CI {sizes})" if sizes else "")
+
+
+def versus_model(other: Mapping[str, Any], figure: str) -> Mapping[str, Any]:
+    """Return the comparison over subjects, or the pooled one where no subject has the figure."""
+    versus: Mapping[str, Any] = other.get("model_minus_baseline") or {}
+    pooled = (versus.get("pooled") or {}).get(figure)
+    return pooled if versus.get("difference") is None and pooled else versus

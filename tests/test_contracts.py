@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import h5py
 import numpy as np
@@ -25,9 +25,9 @@ from biosig_mtl.data.readers import READERS
 from biosig_mtl.data.synthetic import Cohort, simulate, write
 from biosig_mtl.evaluation import metrics
 from biosig_mtl.features import FEATURES, FeatureSettings, extract, plan
-from biosig_mtl.models import MODELS, baselines, blocks
+from biosig_mtl.models import MODELS, baselines
 from biosig_mtl.models import build as build_model
-from biosig_mtl.models.blocks import ENCODERS, TokenChoice
+from biosig_mtl.models.encoders import ENCODERS, TokenChoice
 from biosig_mtl.recipe import build, digest
 from biosig_mtl.signal import STEPS
 from biosig_mtl.signal.beats import DETECTORS
@@ -40,9 +40,12 @@ from biosig_mtl.types import (
     ChannelInfo,
     DataError,
     Entry,
+    Head,
+    HeadKind,
     InputSpec,
     Record,
     Source,
+    TrackSpec,
     Windows,
     WindowTable,
 )
@@ -50,6 +53,7 @@ from biosig_mtl.windows import ReferenceRules, Windowing, cut
 
 FS = 125.0
 SECONDS = 30
+EEG = ("F3", "F4", "Fp1", "Fp2", "Pz")
 PERSON = {"age_years": 50.0, "sex_male": 1.0, "height_cm": 170.0, "weight_kg": 70.0}
 
 
@@ -114,7 +118,7 @@ def test_a_task_is_named_and_bounded_and_bars_its_reference(name: str) -> None:
 
 # --------------------------------------------------------------------------------------------------------------------- steps
 STEP_EXAMPLES: dict[str, list[dict[str, Any]]] = {
-    "resample": [{"fs_hz": 100.0}, {"fs_hz": 250.0}, {"fs_hz": FS}],
+    "resample": [{"fs_hz": 100.0}, {"fs_hz": 250.0}, {"fs_hz": FS}, {"fs_hz": 100.0, "kinds": ("eeg",)}],
     "bandpass": [
         {"channel": "ppg", "name": "new", "low_hz": 0.5, "high_hz": 8.0},
         {"channel": "ecg", "name": "new", "low_hz": 0.5, "high_hz": 40.0, "family": "chebyshev2", "order": 4},
@@ -122,8 +126,23 @@ STEP_EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "detect_beats": [{"channel": "ppg_12hz"}, {"channel": "ecg_40hz"}, {"channel": "abp"}, {"channel": "abp", "name": "line"}],
     "detect_fiducials": [{"channel": "ppg_12hz"}, {"channel": "abp"}, {"channel": "ecg_40hz"}],
     "assess_quality": [{"channel": "ppg_12hz", "raw": "ppg"}, {"channel": "ecg_40hz", "raw": "ecg"}, {"channel": "abp"}],
+    "eeg_filter": [{}, {"low_hz": 0.5, "high_hz": 58.0, "order": 2, "notch_hz": 50.0, "kinds": ("eeg",)}],
+    "eeg_bad_channels": [{}, {"repair": "mark", "block_s": 8.0}],
+    "eeg_reference": [{}, {"to": "channels", "channels": ("F3", "F4")}, {"to": "none"}],
+    "eeg_eog": [{}, {"block_s": 10.0}],
 }
 STEPS_AND_SETTINGS = [(name, settings) for name, found in STEP_EXAMPLES.items() for settings in found]
+
+
+def brain() -> dict[str, Channel]:
+    """Return channels of EEG that have a part in common, and an EOG that leaks into the frontal ones."""
+    rng = np.random.default_rng(0)
+    noise = np.cumsum(rng.normal(0, 1, (len(EEG) + 2, round(SECONDS * FS))), axis=1) + rng.normal(0, 5, (len(EEG) + 2, 1))
+    noise -= np.array([np.convolve(row, np.ones(125) / 125, "same") for row in noise])
+    eye = 60 * np.exp(-((((np.arange(noise.shape[1]) / FS) % 4 - 2) / 0.1) ** 2))
+    mixed = {name: 8 * (noise[k] + noise[-2]) + eye * name.startswith("Fp") for k, name in enumerate(EEG)}
+    made = {name: Channel(name, "eeg", "uV", FS, x.astype(np.float32)) for name, x in mixed.items()}
+    return made | {"veog": Channel("veog", "eog", "uV", FS, (3 * noise[-1] + 4 * eye).astype(np.float32))}
 
 
 @cache
@@ -132,7 +151,7 @@ def described() -> Record:
     made = simulate(Cohort(n_subjects=1, records_per_subject=1, record_s=SECONDS, fault_share=0), 0)[0]
     kinds = {"ppg": ("PLETH", "NU"), "ecg": ("II", "mV"), "abp": ("ABP", "mmHg")}
     channels = {n: Channel(n, n, unit, FS, made.channels[there], there) for n, (there, unit) in kinds.items()}
-    record = Record("r1", "s1", "1", channels, demographics=PERSON, timing_reliable=True)
+    record = Record("r1", "s1", "1", channels | brain(), demographics=PERSON, timing_reliable=True)
     steps: list[signal.Step] = [
         signal.Bandpass("ppg", "ppg_8hz", 0.5, 8),
         signal.Bandpass("ppg", "ppg_12hz", 0.5, 12),
@@ -236,7 +255,7 @@ def test_a_step_without_its_channel_says_so_or_passes(name: str, settings: dict[
 # ------------------------------------------------------------------------------------------------------------------ features
 @cache
 def some_windows() -> Windows:
-    names = ("ppg", "ppg_8hz", "ppg_12hz")
+    names = ("ppg", "ppg_8hz", "ppg_12hz", *EEG)
     rules = ReferenceRules(max_sd_mmhg=100)
     return cut(described(), Windowing(6.0, names, 3.0, ("ecg", "ecg_40hz"), rules=rules), BLOOD_PRESSURE)
 
@@ -269,7 +288,7 @@ WAVEFORMS: list[dict[str, Any]] = [
     {"waveform": ("ppg_8hz", "vpg", "apg", "ecg_40hz")},
     {"waveform": ("ppg",), "waveform_scale": "none", "waveform_hz": 62.5},
 ]
-FEATURE_SETTINGS = [FeatureSettings((name,), **w) for name in FEATURES for w in WAVEFORMS]
+FEATURE_SETTINGS = [FeatureSettings((name,), eeg=EEG, **w) for name in FEATURES for w in WAVEFORMS]
 
 
 def label(settings: FeatureSettings) -> str:
@@ -483,6 +502,18 @@ def test_a_reader_refuses_what_it_cannot_read_in_one_line_that_names_the_file(na
 
 # ------------------------------------------------------------------------------------------------------------------ networks
 SPEC = InputSpec(("ppg", "vpg"), 256, ("pulse.a", "pulse.b", "hr.a"), ("sbp", "dbp"))
+EEG, EDA = TrackSpec("eeg", ("F3", "F4", "Cz", "O1", "EMG"), 256, 128.0), TrackSpec("eda", ("eda",), 120, 4.0)
+SEVERAL = InputSpec((), 0, ("eeg_de.alpha.F3", "eeg_de.alpha.Cz", "eda.scl", "hr.a"), ("valence", "arousal"), (EEG, EDA))
+# What a model that does not take every input is shown.
+MODEL_SPECS: dict[str, InputSpec] = {"histn": replace(SEVERAL, features=(), tracks=(EEG,))}
+MODEL_INPUTS = [(name, spec) for name in MODELS for spec in ([MODEL_SPECS[name]] if name in MODEL_SPECS else [SPEC, SEVERAL])]
+HEADS: dict[str, Head] = {
+    "regression": Head(),
+    "binary": Head("binary", (5.0,)),
+    "classes": Head("classes", (4.0, 6.0)),
+    "ordinal": Head("ordinal", (2.0, 4.0, 6.0, 8.0)),
+    "rasch": Head("rasch", (2.0, 4.0, 6.0, 8.0)),
+}
 
 
 def batch(n: int = 6, spec: InputSpec = SPEC) -> Batch:
@@ -494,7 +525,18 @@ def batch(n: int = 6, spec: InputSpec = SPEC) -> Batch:
         missing=missing,
         targets=torch.randn(n, len(spec.targets), generator=rng),
         weight=torch.ones(n),
+        tracks={t.name: torch.randn(n, len(t.channels), t.samples, generator=rng) for t in spec.tracks},
+        present={t.name: torch.rand(n, len(t.channels), generator=rng) < 0.8 for t in spec.tracks},
     )
+
+
+def window(given: Batch, i: int) -> Batch:
+    """Return one window of a batch as a batch."""
+    plain = {
+        f.name: getattr(given, f.name)[i : i + 1] for f in fields(given) if isinstance(getattr(given, f.name), torch.Tensor)
+    }
+    several = {name: {k: v[i : i + 1] for k, v in getattr(given, name).items()} for name in ("tracks", "present")}
+    return Batch(**plain, **several)
 
 
 def network(name: str, spec: InputSpec = SPEC, **settings: Any) -> torch.nn.Module:
@@ -502,34 +544,36 @@ def network(name: str, spec: InputSpec = SPEC, **settings: Any) -> torch.nn.Modu
     return build_model(name, MODELS[name].settings(**settings), spec)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_a_network_keeps_the_laws(name: str) -> None:
+def test_every_kind_of_head_is_tried() -> None:
+    assert set(HEADS) == set(get_args(HeadKind))
+
+
+@pytest.mark.parametrize(("name", "spec"), MODEL_INPUTS)
+def test_a_network_keeps_the_laws(name: str, spec: InputSpec) -> None:
     is_settings(MODELS[name].settings)
     survives_a_recipe(MODELS[name].settings())
-    net, given = network(name).eval(), batch()
+    net, given = network(name, spec).eval(), batch(spec=spec)
     assert (type(net).__doc__ or "").strip()
     before = snapshot(given)
     with torch.no_grad():
         made = net(given)
         same(made, net(given))
-        same(made, network(name).eval()(given))
+        same(made, network(name, spec).eval()(given))
         for key, value in snapshot(given).items():
             np.testing.assert_array_equal(value, before[key], err_msg=key)
         assert made.predictions.shape == (6, 2)
         assert made.predictions.dtype == torch.float32
         for key, value in arrays(made):
             assert value is None or np.isfinite(value).all(), key
-        alone = torch.cat(
-            [net(Batch(*(getattr(given, f.name)[i : i + 1] for f in fields(given)))).predictions for i in range(6)]
-        )
+        alone = torch.cat([net(window(given, i)).predictions for i in range(6)])
         torch.testing.assert_close(alone, made.predictions, rtol=1e-4, atol=1e-5)
         blind = replace(given, targets=torch.full_like(given.targets, float("nan")), weight=torch.zeros(6))
         torch.testing.assert_close(net(blind).predictions, made.predictions)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_weight_of_a_network_learns(name: str) -> None:
-    net, given = network(name, dropout=0.0).train(), batch(16)
+@pytest.mark.parametrize(("name", "spec"), MODEL_INPUTS)
+def test_every_weight_of_a_network_learns(name: str, spec: InputSpec) -> None:
+    net, given = network(name, spec, dropout=0.0).train(), batch(16, spec)
     made = net(given)
     loss = (made.predictions - given.targets).square().mean()
     if made.private is not None:
@@ -540,6 +584,25 @@ def test_every_weight_of_a_network_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_network_answers_with_any_head(name: str, kind: str) -> None:
+    spec = replace(MODEL_SPECS.get(name, SPEC), targets=("a", "b"), heads=(Head(), HEADS[kind]))
+    with torch.no_grad():
+        made = network(name, spec).eval()(batch(spec=spec))
+    assert made.predictions.shape == (6, 2)
+    assert torch.isfinite(made.predictions).all()
+    classes = HEADS[kind].classes
+    if not classes:
+        assert made.logits is None
+        return
+    assert made.logits is not None
+    assert made.logits.shape == (6, 2, classes)
+    assert (made.logits[:, 0] == 0).all()
+    shares = torch.softmax(made.logits[:, 1], dim=1)
+    torch.testing.assert_close(made.predictions[:, 1], (shares * torch.arange(classes)).sum(1))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in MODEL_SPECS])
 @pytest.mark.parametrize(
     "spec",
     [
@@ -547,8 +610,10 @@ def test_every_weight_of_a_network_learns(name: str) -> None:
         replace(SPEC, waveform_channels=(), samples=0),
         replace(SPEC, targets=("valence",)),
         replace(SPEC, samples=999, targets=("a", "b", "c")),
+        replace(SPEC, tracks=(EEG, EDA)),
+        replace(SEVERAL, features=(), tracks=(replace(EDA, samples=7),)),
     ],
-    ids=["no features", "no waveform", "one target", "odd length"],
+    ids=["no features", "no waveform", "one target", "odd length", "waveform and tracks", "seven samples"],
 )
 def test_a_network_takes_other_inputs_and_targets(name: str, spec: InputSpec) -> None:
     with torch.no_grad():
@@ -570,7 +635,7 @@ def test_an_encoder_makes_tokens(name: str) -> None:
     is_settings(TokenChoice)
     for samples in (256, 1000):
         torch.manual_seed(0)
-        encoder = blocks.ENCODERS[name](2, choice).eval()
+        encoder = ENCODERS[name](2, choice).eval()
         with torch.no_grad():
             tokens = encoder(torch.randn(3, 2, samples))
         assert tokens.shape[0] == 3
@@ -602,14 +667,21 @@ def some_table() -> WindowTable:
     known = np.nan_to_num(values)
     targets = np.stack([120 + 9 * known[:, 0] + 3 * known[:, 1], 80 + 5 * known[:, 2]], axis=1).astype(np.float32)
     targets[:5, 1] = np.nan
-    index = pd.DataFrame({"subject": [f"s{i // 6}" for i in range(n)]})
+    index = pd.DataFrame({"subject": [f"s{i // 6}" for i in range(n)], "stimulus": [f"clip{i % 6}" for i in range(n)]})
     wave_ = np.zeros((n, 1, 8), np.float32)
     return WindowTable(index, values, names, wave_, ("ppg",), FS, targets, ("sbp", "dbp"))
 
 
+def table_for(name: str) -> WindowTable:
+    """Return a table that the baseline answers: with classes where it answers nothing else."""
+    table = some_table()
+    classes = (Head("binary", (120.0,)), Head("ordinal", (76.0, 83.0)))
+    return table if baselines.BASELINES[name].numbers else replace(table, heads=classes)
+
+
 @pytest.mark.parametrize("name", baselines.BASELINES)
 def test_a_baseline_keeps_the_laws(name: str) -> None:
-    table = some_table()
+    table = table_for(name)
     values, targets = table.values.copy(), table.targets.copy()
     rows, held = np.arange(90), np.arange(90, 120)
     first, second = (baselines.fit(name, table, rows, seed=1) for _ in range(2))
@@ -627,7 +699,7 @@ def test_a_baseline_keeps_the_laws(name: str) -> None:
 
 @pytest.mark.parametrize("name", baselines.BASELINES)
 def test_a_baseline_looks_at_nothing_outside_its_rows(name: str) -> None:
-    table = some_table()
+    table = table_for(name)
     rows = np.arange(90)
     values, targets = table.values.copy(), table.targets.copy()
     values[90:], targets[90:] = 1e6, 1e6

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from biosig_mtl import pipeline, splits, store
+from biosig_mtl.data.canary import canary
 from biosig_mtl.data.readers import entry_for, open_source
 from biosig_mtl.data.synthetic import Cohort, write
-from biosig_mtl.evaluation import audit
+from biosig_mtl.evaluation import audit, promises
 from biosig_mtl.experiment import running, tables
 from biosig_mtl.recipe import Recipe, load
-from biosig_mtl.tasks import BLOOD_PRESSURE
+from biosig_mtl.tasks import AFFECT, BLOOD_PRESSURE
 from biosig_mtl.training import Scaler
-from biosig_mtl.types import DataError, Record, WindowTable
+from biosig_mtl.types import F32, F64, DataError, Fold, Record, WindowTable
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +130,124 @@ def test_targets_and_facts_are_no_inputs_of_a_network(table: WindowTable, place:
     spec = spec_of(table)
     barred = {*table.target_names, "abp", *store.read(place).index.columns}
     assert not barred & {*spec.features, *spec.waveform_channels}
+
+
+# --------------------------------------------------------------------------------------------------------------- the canary
+# Windows whose ratings have nothing to do with the signal, of trials that can be recognised: whoever scores above chance has
+# seen the trial before. One canary has 320 ratings, so a single score of chance scatters by about 0.015 in balanced accuracy
+# and 0.03 in CCC; several of them are averaged, and the bounds are narrower than 0.45–0.55 and ± 0.05.
+FLOCK = range(6)
+CLIPS = [f"clip{k:02d}" for k in range(1, 41)]
+# Neither map knows the ratings. (Quadrants by rating would leave the high ratings out of training where they are tested: a
+# model that knows nothing then scores *below* chance.)
+QUADRANT = {clip: ("HVHA", "HVLA", "LVHA", "LVLA")[k % 4] for k, clip in enumerate(CLIPS)}
+VERSION = {clip: str(k % 2) for k, clip in enumerate(CLIPS)}
+BLIND: dict[str, dict[str, Any]] = {
+    "epic_elicitor": {"quadrants": QUADRANT},
+    "epic_version": {"versions": VERSION},
+    "epic_time": {"validation": 0.4},
+}
+SAFE = [name for name, scheme in splits.PROTOCOLS.items() if "trial" in scheme.guarantee.disjoint and name != "transfer"]
+SEEING = ["random_window", "epic_time", "calibrated_within_trial"]
+
+
+@pytest.fixture(scope="module")
+def flock() -> list[tuple[WindowTable, F32]]:
+    """Return canaries, with the squared distance of all pairs of windows but for a term of the row."""
+    made = []
+    for seed in FLOCK:
+        bird = canary(np.random.default_rng(seed), windows=10)
+        x = bird.values
+        made.append((bird, (x * x).sum(axis=1) - 2 * x @ x.T))
+    return made
+
+
+def nearest(bird: WindowTable, distance: F32, folds: list[Fold]) -> tuple[F64, F64]:
+    """Return the ratings of tested windows, and those of the nearest training window of each."""
+    found = [fold.train[np.argmin(distance[np.ix_(fold.test, fold.train)], axis=1)] for fold in folds]
+    tested = np.concatenate([fold.test for fold in folds])
+    return bird.targets[tested].astype(np.float64), bird.targets[np.concatenate(found)].astype(np.float64)
+
+
+def figures(truth: F64, guess: F64) -> tuple[float, float]:
+    """Return balanced accuracy at > 5 and CCC, as means over valence and arousal."""
+    high = truth > 5
+    right = (guess > 5) == high
+    accuracy = [(right[high[:, j], j].mean() + right[~high[:, j], j].mean()) / 2 for j in (0, 1)]
+    both = (truth - truth.mean(axis=0)) * (guess - guess.mean(axis=0))
+    spread = truth.var(axis=0) + guess.var(axis=0) + (truth.mean(axis=0) - guess.mean(axis=0)) ** 2
+    return float(np.mean(accuracy)), float(np.mean(2 * both.mean(axis=0) / spread))
+
+
+def score_of(name: Any, flock: list[tuple[WindowTable, F32]], *, twins: bool = False) -> tuple[float, float]:
+    """Return the figures of 1-nearest-neighbour under a protocol, as means over the canaries."""
+    found = []
+    for bird, distance in flock:
+        folds = splits.make(bird, splits.Protocol(name, **BLIND.get(name, {})))
+        found.append(figures(*nearest(bird, distance, [f.twin for f in folds if f.twin] if twins else folds)))
+    return float(np.mean([a for a, _ in found])), float(np.mean([c for _, c in found]))
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_the_canary_is_silent_under_every_protocol_that_keeps_trials_apart(
+    name: str, flock: list[tuple[WindowTable, F32]]
+) -> None:
+    accuracy, ccc = score_of(name, flock)
+    assert 0.48 < accuracy < 0.52
+    assert abs(ccc) < 0.03
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_the_canary_sings_where_a_trial_is_on_both_sides(name: str, flock: list[tuple[WindowTable, F32]]) -> None:
+    accuracy, ccc = score_of(name, flock)
+    assert accuracy > 0.9
+    assert ccc > 0.85
+
+
+def test_the_twin_of_a_calibrated_canary_is_silent(flock: list[tuple[WindowTable, F32]]) -> None:
+    accuracy, ccc = score_of("calibrated_within_trial", flock, twins=True)
+    assert 0.48 < accuracy < 0.52
+    assert abs(ccc) < 0.03
+
+
+def asked(bird: WindowTable, name: Any, folds: list[Fold] | None = None) -> audit.Evidence:
+    made = folds or splits.make(bird, splits.Protocol(name, **BLIND.get(name, {})))
+    return audit.Evidence(
+        AFFECT,
+        tuple(made),
+        bird.subject,
+        window_id=bird.index["window_id"].to_numpy(dtype=str),
+        guarantee=splits.PROTOCOLS[name].guarantee,
+        trial=bird.trial,
+        stimulus=bird.stimulus,
+        spans=promises.spans_of(bird),
+    )
+
+
+SPLIT_CHECKS = {"split_scheme", "subject_overlap", "trial_overlap", "protocol_guarantee", "equal_windows"}
+
+
+@pytest.mark.parametrize("name", [name for name in splits.PROTOCOLS if name not in {"transfer", "random_window"}])
+def test_the_audit_finds_every_promise_kept_and_stamps_who_is_known(name: str, flock: list[tuple[WindowTable, F32]]) -> None:
+    evidence = asked(flock[0][0], name)
+    found = {check.name: check for check in audit.run(evidence, np.random.default_rng(0))}
+    assert set(found) >= SPLIT_CHECKS
+    assert not SPLIT_CHECKS & set(failed(evidence))
+    independent = splits.PROTOCOLS[name].guarantee.subject_independent
+    assert ("tests people it has learned from" in found["subject_overlap"].detail) == (not independent)
+
+
+def test_the_audit_refuses_the_canary_that_sings(flock: list[tuple[WindowTable, F32]]) -> None:
+    told = failed(asked(flock[0][0], "random_window"))
+    assert "random-window split: windows of 8 of 8 subjects are in both" in told["split_scheme"]
+    assert "belong to one of 320 trials that another part has" in told["trial_overlap"]
+
+
+def test_folds_that_sing_are_refused_under_any_honest_name(flock: list[tuple[WindowTable, F32]]) -> None:
+    bird = flock[0][0]
+    leak = [replace(fold, leaky=False) for fold in splits.make(bird, splits.Protocol("random_window"))]
+    for name in splits.PROTOCOLS:
+        if name != "random_window":
+            assert {"trial_overlap", "protocol_guarantee"} <= set(failed(asked(bird, name, leak)))
+            with pytest.raises(DataError, match="this is a leak"):
+                splits.prove(leak[0], bird, splits.PROTOCOLS[name].guarantee)

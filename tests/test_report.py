@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from biosig_mtl import report_sections as sections
 from biosig_mtl.evaluation import scores as graded
 from biosig_mtl.tasks import BLOOD_PRESSURE
 from biosig_mtl.types import Check, DataError, Predictions
+from tests.report_page import Page
 
 FS = 125.0
 
@@ -197,37 +197,6 @@ def write_run(folder: Path, *, optional: bool = True, seeds: tuple[int, ...] = (
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
     return folder
-
-
-class Page(HTMLParser):
-    """Collects ids, links and the nesting of a page."""
-
-    void = frozenset({"meta", "link", "br", "img", "path", "use", "image"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ids: list[str] = []
-        self.loads: list[str] = []
-        self.open: list[str] = []
-        self.anchors: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in self.void:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name == "id" and value:
-                self.ids.append(value)
-            if name in {"src", "href", "xlink:href"} and value:
-                (self.anchors if tag == "a" else self.loads).append(value)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in self.void:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in self.void:
-            assert self.open.pop() == tag
 
 
 @pytest.fixture(scope="module")

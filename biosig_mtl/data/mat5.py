@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import mmap
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -237,7 +237,7 @@ class _Walk:
         name, depth = place
         kind = flags & 0xFF
         if kind == _CELL:
-            names = [f"{name}{{{n + 1}}}" for n in range(self._count(shape, name))]
+            names = (f"{name}{{{n + 1}}}" for n in range(self._count(shape, name)))
             return Mat(self.path, name, "cell", shape, items=self._several(at, end, names, depth))
         if kind == _STRUCT:
             return Mat(self.path, name, "struct", shape, fields=self._fields(shape, at, end, place))
@@ -261,7 +261,7 @@ class _Walk:
             raise ValueError(f"{name} claims {count} parts")
         return count
 
-    def _several(self, at: int, end: int, names: list[str], depth: int) -> tuple[Mat, ...]:
+    def _several(self, at: int, end: int, names: Iterable[str], depth: int) -> tuple[Mat, ...]:
         found = []
         for name in names:
             after = self.tag(at, end).after
@@ -279,9 +279,9 @@ class _Walk:
         raw = _exactly(self.path, self.stream, names_tag.at, names_tag.size)
         names = [raw[n : n + width].split(b"\0")[0].decode("latin-1") for n in range(0, len(raw), width)]
         count = self._count((*shape, len(names)), name) // max(len(names), 1)
-        prefix = [name if count == 1 else f"{name}({n + 1})" for n in range(count)]
+        prefix = (name if count == 1 else f"{name}({n + 1})" for n in range(count))
         # All fields of the first struct, then all of the second.
-        values = self._several(names_tag.after, end, [f"{p}.{f}" for p in prefix for f in names], depth)
+        values = self._several(names_tag.after, end, (f"{p}.{f}" for p in prefix for f in names), depth)
         return {f: values[n :: len(names)] for n, f in enumerate(names)}
 
 

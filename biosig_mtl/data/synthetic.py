@@ -6,17 +6,16 @@ about people. The model of the circulation is in `biosig_mtl.data.physiology`.
 
 from __future__ import annotations
 
-import csv
-import json
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 
+from biosig_mtl.data.cohort_folder import COMMENT as COMMENT
+from biosig_mtl.data.cohort_folder import MARKER as MARKER
+from biosig_mtl.data.cohort_folder import publish, write_csv
 from biosig_mtl.data.noise import NOISES, NoiseName, band_noise, disturb, movements, restless
 from biosig_mtl.data.physiology import (
     Circulation,
@@ -31,12 +30,10 @@ from biosig_mtl.data.physiology import (
     volume_shape,
 )
 from biosig_mtl.recipe import digest
-from biosig_mtl.types import F32, F64, Bool, DataError
+from biosig_mtl.types import F32, F64, Bool
 
 # Changes whenever the same settings would give other files.
 SIMULATOR = 1
-COMMENT = "simulated by biosig_mtl, not a person"
-MARKER = "simulated.json"
 FAULTS = ("flat", "clipped", "gap", "dropped", "short", "flushed")
 """Faults of sensors: PPG flat; PPG saturated; all channels missing for a while; no PPG; 5 s long; pressure line flushed."""
 
@@ -287,47 +284,7 @@ def write(cohort: Cohort, folder: str | Path) -> Path:
     DataError
         The folder holds something else than a simulated cohort.
     """
-    target = Path(folder)
-    if _holds(cohort, target):
-        return target
-    if target.exists() and not (target.is_dir() and ((target / MARKER).is_file() or not any(target.iterdir()))):
-        raise DataError(f"{target}: holds something else than a simulated cohort; choose an empty folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        _write_all(cohort, made)
-        made.chmod(0o755)
-        _put(made, target, cohort)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return target
-
-
-def _holds(cohort: Cohort, folder: Path) -> bool:
-    """Return whether this very cohort lies there, whole."""
-    try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        sizes = {name: (folder / name).stat().st_size for name in marker["bytes"]}
-        return bool(marker["digest"] == _digest(cohort) and sizes == marker["bytes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _put(made: Path, target: Path, cohort: Cohort) -> None:
-    """Move a finished cohort into place; somebody who was faster with the same cohort wins."""
-    _clear(target)
-    try:
-        made.replace(target)
-    except OSError:
-        if not _holds(cohort, target):
-            raise
-
-
-def _clear(target: Path) -> None:
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-        target.replace(old)
-        shutil.rmtree(old)
+    return publish(Path(folder), _digest(cohort), _settings(cohort), lambda made: _write_all(cohort, made))
 
 
 def _digest(cohort: Cohort) -> str:
@@ -353,13 +310,10 @@ def _write_all(cohort: Cohort, folder: Path) -> None:
             true.extend([record.name, *row] for row in _rows(record.truth))
     demographics = ["age_years", "sex_male", "height_cm", "weight_kg"]
     head = ["record", "subject", "session", "path", "site", *demographics, "fault"]
-    _write_csv(folder / "records.csv", head, listed)
+    write_csv(folder / "records.csv", head, listed)
     subjects = {row[1]: [row[1], *row[4:9]] for row in listed}
-    _write_csv(folder / "subjects.csv", ["subject", "site", *demographics], list(subjects.values()))
-    _write_csv(folder / "truth.csv", ["record", "r_s", "foot_s", "end_s", "ppg_foot_s", "sbp_mmhg", "dbp_mmhg"], true)
-    sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    marker = {"what": COMMENT, "digest": _digest(cohort), "settings": _settings(cohort), "bytes": sizes}
-    (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
+    write_csv(folder / "subjects.csv", ["subject", "site", *demographics], list(subjects.values()))
+    write_csv(folder / "truth.csv", ["record", "r_s", "foot_s", "end_s", "ppg_foot_s", "sbp_mmhg", "dbp_mmhg"], true)
 
 
 def _rows(truth: Truth) -> list[list[str]]:
@@ -386,10 +340,3 @@ def _write_record(record: SimulatedRecord, folder: Path, fs_hz: float) -> None:
         comments=[COMMENT],
         write_dir=str(folder),
     )
-
-
-def _write_csv(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(rows)

@@ -7,84 +7,24 @@ such check, and the report says that it was not run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.evaluation import duplicates
-from biosig_mtl.types import EMPTY, F32, I64, Check, Fold, Predictions, Task
+from biosig_mtl.evaluation import duplicates, promises
+from biosig_mtl.evaluation.controls import Control as Control
+from biosig_mtl.evaluation.evidence import Evidence as Evidence
+from biosig_mtl.evaluation.evidence import Fitted as Fitted
+from biosig_mtl.evaluation.evidence import Inputs as Inputs
+from biosig_mtl.evaluation.promises import Spans as Spans
+from biosig_mtl.evaluation.promises import spans_of as spans_of
+from biosig_mtl.types import I64, Check
 
 PARTS = ("train", "validation", "calibration", "test")
-CONTROL_FLOOR = 0.95
+NOT_INDEPENDENT = "not subject-independent"
 # Names that come from the reference or from its alignment with the inputs, whatever the task.
 _BARRED = frozenset({"map", "lag", "lag_samples", "lag_s", "lag_method", "ppg_abp_corr", "cal_sbp", "cal_dbp", "label"})
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What was fitted on which windows: a scaler, an imputer, a feature choice, label statistics, a network.
-
-    ``parts`` are the parts of the fold that it may have seen; anything beyond ``train`` is named in the audit.
-    """
-
-    what: str
-    rows: I64
-    fold: int
-    seed: int = 0
-    parts: tuple[str, ...] = ("train",)
-
-    def __post_init__(self) -> None:
-        """Refuse fitting on what is scored."""
-        wrong = set(self.parts) - {"train", "validation"}
-        if wrong or not self.parts:
-            raise ValueError(f"need parts out of train and validation, got {', '.join(self.parts) or 'none'}")
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """MASE of a model that was trained on labels shuffled between subjects, with its subject-bootstrap interval."""
-
-    mase: float
-    ci95: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What the model was shown, by name; ``facts`` are the columns of the window table that are never inputs."""
-
-    features: tuple[str, ...]
-    channels: tuple[str, ...]
-    kinds: tuple[str, ...] = ()
-    facts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Everything that the audit looks at. Row *i* of ``subject window_id fingerprints waveform`` is window *i*.
-
-    ``fingerprints`` has shape (window, hash), 0 where there is none; ``waveform`` shape (window, channel, time), of which the
-    first channel is compared. ``subject_level`` is ``subject``, ``record`` or ``unknown``. ``mase`` is the model's and
-    ``floor`` what would be too good to be true, per target. Folds and predictions are matched by fold number and seed; where
-    all folds have one seed, the seeds of the predictions are training seeds, and each of them must predict every fold.
-    """
-
-    task: Task
-    folds: tuple[Fold, ...]
-    subject: NDArray[np.str_]
-    window_id: NDArray[Any] | None = None
-    fingerprints: NDArray[np.uint64] | None = None
-    waveform: F32 | None = None
-    inputs: Inputs | None = None
-    fitted: tuple[Fitted, ...] = ()
-    predictions: Predictions | None = None
-    subject_level: str = "subject"
-    allow_record_level: bool = False
-    negative_control: Mapping[str, Control] = field(default_factory=lambda: EMPTY)
-    mase: Mapping[str, float] = field(default_factory=lambda: EMPTY)
-    floor: Mapping[str, float] = field(default_factory=lambda: EMPTY)
 
 
 def run(evidence: Evidence, rng: np.random.Generator) -> tuple[Check, ...]:
@@ -100,6 +40,10 @@ def run(evidence: Evidence, rng: np.random.Generator) -> tuple[Check, ...]:
         barred_inputs(evidence),
         predictions_complete(evidence),
     ]
+    if evidence.guarantee is not None:
+        checks.insert(2, protocol_guarantee(evidence))
+    if evidence.guarantee is not None or evidence.trial is not None:
+        checks.insert(2, trial_overlap(evidence))
     if evidence.negative_control:
         checks.append(negative_control(evidence))
     if evidence.mase:
@@ -121,7 +65,10 @@ def split_scheme(evidence: Evidence) -> Check:
 
 
 def subject_overlap(evidence: Evidence) -> Check:
-    """No subject in two parts of a fold; calibration windows belong to test subjects but are never test windows."""
+    """No subject in two parts of a fold; calibration windows belong to test subjects but are never test windows.
+
+    A protocol that does not promise new people may test those that it has learned from; the answer then says so.
+    """
     shared: set[str] = set()
     rows = 0
     for fold in evidence.folds:
@@ -136,7 +83,74 @@ def subject_overlap(evidence: Evidence) -> Check:
         detail += f" (first: {_first(shared)})"
     if rows:
         detail += f"; {rows} windows twice in a fold"
+    promised = evidence.guarantee
+    if shared and promised is not None and not promised.subject_independent:
+        detail += f"; {NOT_INDEPENDENT}: this protocol tests people it has learned from: {promised.says}"
+        return Check("subject_overlap", rows == 0, detail)
     return Check("subject_overlap", not shared and rows == 0, detail)
+
+
+def trial_overlap(evidence: Evidence) -> Check:
+    """No windows of one trial in two parts of a fold: they share its rating, and whatever else that hour brought.
+
+    Only a protocol that promises to test what comes later in a recording may cut one; then the order is looked at instead, and
+    that no sample is on both sides.
+    """
+    name = "trial_overlap"
+    if evidence.trial is None:
+        return _missing(name, "trials")
+    found = promises.same_unit(evidence.trial, "trial", evidence.folds)
+    many = np.unique(evidence.trial).size
+    if found is None:
+        return _passed(name, f"none of {many} trials is in two parts of one of {len(evidence.folds)} folds")
+    if evidence.guarantee is None or "past" not in evidence.guarantee.disjoint:
+        return _failed(name, f"{found.windows} windows belong to one of {many} trials that another part has; {found.first}")
+    if evidence.spans is None:
+        return _missing(name, "times of the windows")
+    for breach in (
+        promises.out_of_order(evidence.spans, evidence.folds),
+        promises.same_samples(evidence.spans, evidence.folds),
+    ):
+        if breach is not None:
+            return _failed(name, f"{breach.windows} windows break the order of time; {breach.first}")
+    return _passed(name, f"{found.windows} windows come later in a trial that was learned from; no sample is on both sides")
+
+
+def protocol_guarantee(evidence: Evidence) -> Check:
+    """Every promise of the protocol holds in every fold, and in the twin of a fold that has one."""
+    name, promised = "protocol_guarantee", evidence.guarantee
+    if promised is None:
+        return _missing(name, "guarantee of its protocol")
+    told = {unit: _kept(evidence, unit) for unit in promised.disjoint}
+    if "" in told.values():
+        return _missing(name, ", ".join(unit for unit, verdict in told.items() if verdict == ""))
+    broken = [verdict.first for verdict in told.values() if isinstance(verdict, promises.Breach)]
+    twins = [fold.twin for fold in evidence.folds if fold.twin is not None]
+    breach = promises.same_unit(evidence.subject, "subject", twins)
+    if breach is not None:
+        broken.append(f"the uncalibrated twin of {breach.first}")
+    if broken:
+        return _failed(name, f"{len(broken)} of {len(told)} promises broken ({', '.join(promised.disjoint)}); {broken[0]}")
+    apart = f"never on both sides: {', '.join(promised.disjoint) or 'nothing'}"
+    return _passed(name, f"{promised.says} ({apart}; {len(evidence.folds)} folds looked at)")
+
+
+def _kept(evidence: Evidence, unit: str) -> promises.Breach | str | None:
+    """Return how a promise is broken, None where it is kept, an empty word where there is nothing to look at."""
+    names = {"subject": evidence.subject, "stimulus": evidence.stimulus, "trial": evidence.trial}
+    if unit in names:
+        given = names[unit]
+        if given is None or not given.size:
+            return ""
+        if unit == "stimulus" and (given == "").any():
+            return promises.Breach(int((given == "").sum()), "there are windows without a stimulus")
+        # Validation is drawn by the fold's own unit: with new stimuli, the same people may choose that learn.
+        sides = promises.PAIRS if all(fold.unit == unit for fold in evidence.folds) else promises.PAIRS[:-1]
+        return promises.same_unit(given, unit, evidence.folds, sides)
+    if evidence.spans is None:
+        return ""
+    look = {"window": promises.same_samples, "past": promises.out_of_order}
+    return look[unit](evidence.spans, evidence.folds) if unit in look else ""
 
 
 def subject_level(evidence: Evidence) -> Check:
@@ -189,14 +203,23 @@ def near_equal_windows(evidence: Evidence) -> Check:
 
 
 def near_equal_waveforms(evidence: Evidence, rng: np.random.Generator) -> Check:
-    """No two windows in different parts of a fold correlate at 0.999 or more (first waveform channel, no shift)."""
+    """No two windows in different parts of a fold correlate at 0.999 or more (first waveform channel, no shift).
+
+    Windows that do not have the channel cannot be compared, and are counted.
+    """
     if evidence.waveform is None or evidence.waveform.shape[1] == 0:
         return _missing("near_equal_waveforms", "waveforms")
     n = len(evidence.waveform)
     rows = np.arange(n) if n <= duplicates.LIMIT else np.sort(rng.choice(n, duplicates.LIMIT, replace=False))
-    pairs = rows[duplicates.alike(np.asarray(evidence.waveform[rows, 0]))]
+    first = np.asarray(evidence.waveform[rows, 0])
+    known = np.isfinite(first).all(axis=1)
+    if not known.any():
+        return _missing("near_equal_waveforms", "waveforms")
+    rows, first = rows[known], first[known]
+    pairs = rows[duplicates.alike(first)]
     crossing = duplicates.crossing(pairs, evidence.folds, n)
-    looked = f"all {n} windows" if rows.size == n else f"a random {rows.size} of {n} windows"
+    looked = f"all {n} windows" if known.size == n else f"a random {known.size} of {n} windows"
+    looked += f", {int((~known).sum())} of them without the channel" if not known.all() else ""
     detail = f"{len(crossing)} pairs in two parts of a fold correlate ≥ {duplicates.SAME} (compared: {looked})"
     return Check("near_equal_waveforms", len(crossing) == 0, detail + _whose(evidence, np.unique(crossing)))
 
@@ -240,23 +263,20 @@ def barred_inputs(evidence: Evidence) -> Check:
 
 
 def negative_control(evidence: Evidence) -> Check:
-    """Refuse a run whose model, trained on shuffled labels, beats the training median.
+    """Refuse a run whose model, trained on shuffled labels, beats a predictor that sees no signal.
 
-    It fails where the MASE of a target is below 0.95 *and* its interval lies below 1. The margin of 0.05 is for the one shuffle
-    that was drawn, whose luck the interval over subjects does not see; the interval is for small sets, where 0.94 is luck too.
+    It fails where a figure of a target is beyond chance by more than a margin *and* chance lies outside its interval: MASE
+    below 0.95, CCC above 0.05, balanced accuracy above chance by more than a tenth of it (`controls.Control.clean`).
     """
-    wrong, told = [], []
-    for target, control in evidence.negative_control.items():
-        low, high = control.ci95
-        told.append(f"{target} {control.mase:.3f} ({low:.3f}–{high:.3f})")
-        # A comparison with NaN is false: an unknown figure or interval must fail, so the questions are put the passing way.
-        if not (control.mase >= CONTROL_FLOOR or (np.isfinite(control.mase) and high >= 1.0)):
-            wrong.append(target)
-    told_all = f"MASE of a model trained on shuffled labels (95 % interval): {', '.join(told)}"
-    missing = [name for name in evidence.task.target_names if name not in evidence.negative_control]
+    found = {t: (given,) if isinstance(given, Control) else tuple(given) for t, given in evidence.negative_control.items()}
+    wrong = [target for target, several in found.items() if not all(control.clean for control in several)]
+    told = ", ".join(f"{target} {', '.join(map(str, several))}" for target, several in found.items())
+    told_all = f"a model trained on shuffled labels (95 % interval): {told}"
+    answered = evidence.predictions.target_names if evidence.predictions is not None else evidence.task.target_names
+    missing = [name for name in evidence.task.target_names if name in answered and not found.get(name)]
     if missing:
         return _failed("negative_control", f"{told_all}; not run for {', '.join(missing)}")
-    verdict = f"the labels leak into {', '.join(wrong)}" if wrong else "about 1"
+    verdict = f"the labels leak into {', '.join(wrong)}" if wrong else "no better than chance"
     return Check("negative_control", not wrong, f"{told_all}; {verdict}")
 
 
@@ -288,7 +308,15 @@ def predictions_complete(evidence: Evidence) -> Check:
     lost = int((~np.isfinite(given.y_pred)).any(axis=1).sum())
     detail = f"{given.row.size} predictions of {np.unique(given.row).size} windows, {np.unique(given.seed).size} seeds: "
     detail += f"{missing} missing, {extra} of windows outside their test part, {twice} double, {lost} not finite"
-    return Check(name, missing == extra == twice == lost == 0, detail)
+    odd = sum(_no_shares(shares) for shares in given.probabilities.values())
+    detail += f", {odd} rows of probabilities that do not add up to 1" if odd else ""
+    return Check(name, missing == extra == twice == lost == odd == 0, detail)
+
+
+def _no_shares(shares: NDArray[np.floating]) -> int:
+    """Return how many rows are no probabilities; a comparison with NaN is false, so the question is put the passing way."""
+    good = (np.abs(shares.sum(axis=1) - 1) <= 1e-3) & (shares >= -1e-6).all(axis=1)
+    return int((~good).sum())
 
 
 def _is_barred(name: str, evidence: Evidence) -> bool:

@@ -67,7 +67,7 @@ def count(y_true: ArrayLike, y_pred: ArrayLike, shares: F64 | None, subject: Arr
     if shares is not None:
         keep &= np.isfinite(shares).all(axis=1)
     t, p, who = (_whole(true[keep], classes), _whole(pred[keep], classes), code[keep])
-    n = names.size
+    n = int(names.size)
     cell = (who * classes + t) * classes + p
     confusion = np.bincount(cell, minlength=n * classes**2).reshape(n, classes, classes).astype(float)
     if shares is None:
@@ -75,8 +75,8 @@ def count(y_true: ArrayLike, y_pred: ArrayLike, shares: F64 | None, subject: Arr
     known = np.asarray(shares[keep], dtype=float)
     curves = [1] if classes == 2 else list(range(classes))
     wins = np.stack([_wins(known[:, k], t == k, who, n) for k in curves])
-    hits = np.bincount(who, _top_two(known, t), minlength=n)
-    return Counted(names, confusion, wins, hits.astype(float))
+    hits: F64 = np.bincount(who[_top_two(known, t)], minlength=n).astype(float)
+    return Counted(names, confusion, wins, hits)
 
 
 def figures(counted: Counted, weights: ArrayLike) -> dict[str, F64]:
@@ -121,7 +121,7 @@ def expected(y_true: ArrayLike, shares: F64) -> dict[str, float]:
     keep = np.isfinite(true)
     classes = shares.shape[1]
     t = _whole(true[keep], classes)
-    table = np.stack([np.bincount(t, column, minlength=classes) for column in np.asarray(shares, dtype=float)[keep].T], axis=1)
+    table: F64 = np.stack([np.bincount(t, column, minlength=classes) for column in shares[keep].T.astype(float)], axis=1)
     told = figures(Counted(np.array(["all"]), table[None], np.empty((0, 1, 1)), np.full(1, np.nan)), np.ones((1, 1)))
     return {name: float(told[name][0]) for name in ("accuracy", "balanced_accuracy", "macro_f1", "kappa")}
 
@@ -196,7 +196,7 @@ def _wins(score: F64, positive: NDArray[np.bool_], code: I64, people: int) -> F6
         levels = _LEVELS
     order = np.argsort(level, kind="stable")
     level, who, yes = level[order], code[order], positive[order]
-    width = max(1, _BLOCK // max(people, 1))
+    width = max(1, min(levels, _BLOCK // max(people, 1)))
     won, below = np.zeros((people, people)), np.zeros((people, 1))
     for start in range(0, levels, width):
         rows = slice(*np.searchsorted(level, [start, start + width]))

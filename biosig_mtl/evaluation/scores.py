@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from biosig_mtl.evaluation import class_grades, classification, grades, intervals, trials
+from biosig_mtl.evaluation.controls import mase as mase
 from biosig_mtl.evaluation.grades import MEDIAN as MEDIAN
 from biosig_mtl.evaluation.oracles import ORACLES
 from biosig_mtl.types import EMPTY, I64, Check, Predictions, Scores, Target, Task
@@ -109,14 +110,6 @@ def score(
     if taken := sorted(set(protocol.extras) & set(content)):
         raise ValueError(f"extra keys would overwrite those of the schema: {', '.join(taken)}")
     return Scores(plain({**content, **protocol.extras}))
-
-
-def mase(model: Predictions, median: Predictions, target: str, rng: np.random.Generator) -> tuple[float, tuple[float, float]]:
-    """Return MAE of the model ÷ MAE of the training median on the same windows (means over subjects), with its interval."""
-    own, other = grades.grade(model, target).mae, grades.grade(median, target).mae
-    if own.shape != other.shape:
-        raise ValueError(f"need the same subjects on both sides, got {own.size} and {other.size}")
-    return grades.ratio(own, other), intervals.ratio_ci95(own, other, intervals.draw(own.size, rng))
 
 
 def to_json(scores: Scores) -> str:

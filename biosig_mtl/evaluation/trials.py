@@ -25,9 +25,9 @@ def by_trial(given: Predictions) -> Predictions:
     """Return one prediction a trial and seed.
 
     A number is the mean of the windows' estimates, beside the mean of their references. Of classes, the probabilities are the
-    mean of the windows'; the answer is the likeliest class of that mean, unless all windows agree on another one (they may have
-    been decided by another rule than the likeliest class). The reference is the commonest class of the windows, the lower of two
-    equally common. Windows whose reference or estimate is unknown do not count, target by target.
+    mean of the windows'; the answer is the likeliest class of that mean, unless all windows agree on another one (decided by
+    some other rule). The reference is the commonest class of the windows, the lower of two equally common. Windows whose
+    reference or estimate is unknown do not count, target by target.
 
     Raises
     ------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from biosig_mtl.experiment import tables
 from biosig_mtl.recipe import Recipe, build, choose
 from biosig_mtl.tasks import TASKS
+from biosig_mtl.training import TrainingSettings
+from biosig_mtl.training.person import relative
 from biosig_mtl.types import DataError, Head, RecipeError, Task, WindowTable
 
 WORD = "answers"
@@ -52,3 +56,10 @@ def answered(table: WindowTable, heads: Mapping[str, Head]) -> WindowTable:
         if not np.isfinite(column).any():
             raise DataError(f"target '{name}' has no value in any window; leave it out of model.{WORD}")
     return replace(table, targets=targets, target_names=tuple(heads), heads=tuple(heads.values()))
+
+
+def table_of(recipe: Recipe, stores: Sequence[Path]) -> WindowTable:
+    """Return the windows that a run learns from and is judged on: its targets with their heads, its features by person."""
+    _, heads = of(recipe)
+    training = build(TrainingSettings, recipe.training, "training")
+    return relative(answered(tables.read(stores), heads), training.per_subject)

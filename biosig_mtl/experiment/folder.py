@@ -104,6 +104,10 @@ def write_predictions(out: Path, table: WindowTable, predictions: Predictions, h
             "sqi": table.index["sqi"].to_numpy()[rows],
             "role": np.full(rows.size, "test"),
         }
+        if predictions.trial.size:
+            columns["trial"] = predictions.trial
+        for k, share in enumerate(predictions.probabilities.get(name, np.empty((rows.size, 0))).T):
+            columns[f"p_{k}"] = share
         frames.append(pd.DataFrame(columns))
     write(out / "predictions.parquet", _parquet(pd.concat(frames, ignore_index=True)))
 

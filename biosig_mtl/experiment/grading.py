@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.evaluation import audit, scores
-from biosig_mtl.experiment.members import CONTROL, MODEL, Result
+from biosig_mtl.evaluation import audit, oracles, scores
+from biosig_mtl.experiment.members import CONTROL, MODEL, TWIN, Estimated, Result
 from biosig_mtl.models import baselines
+from biosig_mtl.tasks import BLOOD_PRESSURE
 from biosig_mtl.training import subject_weights
-from biosig_mtl.types import F64, I64, Bool, Fold, Predictions, WindowTable
+from biosig_mtl.types import F64, Bool, Fold, Predictions, WindowTable
 
 LEVEL = 0.9
 TARGET_MEDIAN = "target_median"
+ELAPSED = "elapsed_time"
+CONTINUOUS = "continuous"  # the source of labels that follow the clock of a recording
 ALONE = "network without the kernel beside it"
 
 
@@ -48,12 +51,22 @@ def gather(table: WindowTable, folds: Sequence[Fold], results: Sequence[Result],
         variants[ALONE] = _variant(table, folds, [replace(r, test=r.alone) for r in results if r.alone is not None], MODEL)
     fitted = [_fitted(r) for r in results]
     made: dict[str, Predictions | scores.Absent] = {}
-    for name in baselines.BASELINES:
+    for name in baselines.names_for(table):
         made[name], evidence = _baseline(table, folds, name, alpha)
         fitted += evidence
+    if set(table.index.get("label_source", ())) == {CONTINUOUS}:
+        made[ELAPSED], evidence = _elapsed(table, folds, alpha)
+        fitted += evidence
+    if not of_pressure(table):
+        made[oracles.SUBJECT_MEAN] = oracles.subject_mean(variants[MODEL])
     if "transfer_test" in table.index:
         made[TARGET_MEDIAN] = _target_median(table, folds)
     return Graded(variants[MODEL], {k: v for k, v in variants.items() if k != MODEL}, made, tuple(fitted))
+
+
+def of_pressure(table: WindowTable) -> bool:
+    """Whether all targets are pressures, whose trials are no trials of a stimulus."""
+    return set(table.target_names) <= set(BLOOD_PRESSURE.target_names)
 
 
 def _fitted(result: Result) -> audit.Fitted:
@@ -63,28 +76,55 @@ def _fitted(result: Result) -> audit.Fitted:
     return audit.Fitted(what, result.fitted_rows, fold.number, fold.seed, ("train", "validation"))
 
 
-def predictions(table: WindowTable, parts: Sequence[tuple[Fold, F64]]) -> Predictions:
-    """Join test predictions (n, T) of folds into one value."""
+def predictions(table: WindowTable, parts: Sequence[tuple[Fold, Estimated]]) -> Predictions:
+    """Join answers to the test windows of folds into one value."""
     rows = np.concatenate([fold.test for fold, _ in parts])
+    estimate = np.concatenate([found.estimate for _, found in parts])
+    truth = table.targets[rows].astype(np.float64)
+    shares = {}
+    for j, (name, head) in enumerate(zip(table.target_names, table.head, strict=True)):
+        if head.classes:
+            truth[:, j] = head.encode(truth[:, j])
+            told = [found.shares.get(name) for _, found in parts]
+            if all(share is not None for share in told):
+                shares[name] = np.concatenate([share for share in told if share is not None])
     return Predictions(
         row=rows,
         fold=np.concatenate([np.full(fold.test.size, fold.number) for fold, _ in parts]),
         seed=np.concatenate([np.full(fold.test.size, fold.seed) for fold, _ in parts]),
         subject=table.subject[rows],
         onset_s=table.index["onset_s"].to_numpy(np.float64)[rows],
-        y_true=table.targets[rows].astype(np.float64),
-        y_pred=np.concatenate([estimate for _, estimate in parts]),
+        y_true=truth,
+        y_pred=estimate,
         target_names=table.target_names,
+        heads=table.heads,
+        probabilities=shares,
+        trial=np.empty(0, dtype=str) if of_pressure(table) else table.trial[rows],
+        stimulus=table.stimulus[rows],
     )
+
+
+def decided(found: Estimated, table: WindowTable) -> Estimated:
+    """Return what networks answer: of a target with classes, the class with the largest share."""
+    estimate = found.estimate.copy()
+    for name, share in found.shares.items():
+        estimate[:, table.target_names.index(name)] = share.argmax(axis=1)
+    return Estimated(estimate, found.shares)
 
 
 def _variant(table: WindowTable, folds: Sequence[Fold], results: Sequence[Result], name: str) -> Predictions:
     parts = []
     for fold in folds:
-        members = [r.test for r in results if r.job.variant == name and _same(r.job.fold, fold)]
+        members = [Estimated(r.test, r.shares) for r in results if r.job.variant == name and _same(r.job.fold, fold)]
         if members:
-            parts.append((fold, np.mean(members, axis=0)))
+            parts.append((fold, decided(mean_of(members), table)))
     return predictions(table, parts)
+
+
+def mean_of(members: Sequence[Estimated]) -> Estimated:
+    """Return the mean of several networks' predictions and shares."""
+    shares = {name: np.mean([m.shares[name] for m in members], axis=0) for name in members[0].shares}
+    return Estimated(np.mean([m.estimate for m in members], axis=0), shares)
 
 
 def _same(one: Fold, other: Fold) -> bool:
@@ -94,21 +134,33 @@ def _same(one: Fold, other: Fold) -> bool:
 def _baseline(
     table: WindowTable, folds: Sequence[Fold], name: str, alpha: float
 ) -> tuple[Predictions | scores.Absent, list[audit.Fitted]]:
-    parts: list[tuple[Fold, F64]] = []
+    parts: list[tuple[Fold, Estimated]] = []
     evidence = []
     for fold in folds:
         side = np.sort(np.concatenate([fold.train, fold.validation]))
         fitted = baselines.fit(name, table, side, subject_weights(table.subject[side], alpha), seed=fold.seed)
-        estimate = fitted.predict(table.values[fold.test])
-        if estimate is None:
+        answer = fitted.answer(table, fold.test)
+        if answer is None:
             return scores.Absent(fitted.reason), []
-        parts.append((fold, estimate))
+        parts.append((fold, Estimated(answer.estimate, answer.probabilities)))
         evidence.append(audit.Fitted(f"baseline {name}", fitted.fitted_rows, fold.number, fold.seed, ("train", "validation")))
     return predictions(table, parts), evidence
 
 
+def _elapsed(table: WindowTable, folds: Sequence[Fold], alpha: float) -> tuple[Predictions | scores.Absent, list[audit.Fitted]]:
+    """Return a baseline that sees the time since the start of the recording and nothing else.
+
+    Where everybody goes through one schedule, the clock alone tells the state: a score is worth what it is above this one.
+    """
+    clock = table.index["onset_s"].to_numpy(np.float64)[:, None].astype(np.float32)
+    found, evidence = _baseline(replace(table, values=clock, names=("clock.onset_s",)), folds, "gradient_boosting", alpha)
+    return found, [replace(fit, what=f"baseline {ELAPSED}") for fit in evidence]
+
+
 def _target_median(table: WindowTable, folds: Sequence[Fold]) -> Predictions | scores.Absent:
     """Return the median of the target set's *other* subjects (each weighs the same): a predictor that knows the target."""
+    if any(head.classes for head in table.head):
+        return scores.Absent("classes have no median")
     parts = []
     for fold in folds:
         subject, truth = table.subject[fold.test], table.targets[fold.test].astype(np.float64)
@@ -117,7 +169,7 @@ def _target_median(table: WindowTable, folds: Sequence[Fold]) -> Predictions | s
             return scores.Absent("the target has one subject: there are no others to take the median of")
         medians = np.stack([_medians(truth[subject == person]) for person in people])
         others = {person: _medians(np.delete(medians, i, axis=0)) for i, person in enumerate(people)}
-        parts.append((fold, np.stack([others[person] for person in subject])))
+        parts.append((fold, Estimated(np.stack([others[person] for person in subject]), {})))
     return predictions(table, parts)
 
 
@@ -129,6 +181,8 @@ def _medians(values: F64) -> F64:
 def half_widths(table: WindowTable, folds: Sequence[Fold], results: Sequence[Result]) -> dict[tuple[int, int], F64]:
     """Return, for each (seed, fold), the half-width (T,) below which 90 % of the validation errors lie, each subject alike.
 
+    Targets with classes have none (NaN): their shares tell how sure the network is.
+
     The errors are those of networks on subjects that they did not learn from and that are not tested: split-conformal intervals
     by person, with the validation subjects as calibration set. They were used for early stopping too, so the width is a
     little too small; the measured coverage stands in ``scores.json``.
@@ -139,6 +193,7 @@ def half_widths(table: WindowTable, folds: Sequence[Fold], results: Sequence[Res
         rows = np.concatenate([r.validation_rows for r in own])
         errors = np.abs(np.concatenate([r.validation for r in own]) - table.targets[rows])
         weight = subject_weights(table.subject[rows], 1.0).astype(np.float64)
+        errors[:, [bool(head.classes) for head in table.head]] = np.nan
         widths[fold.seed, fold.number] = np.array([_quantile(e, weight) for e in errors.T])
     return widths
 
@@ -163,6 +218,7 @@ def interval_facts(model: Predictions, half: F64) -> dict[str, dict[str, float]]
             "width": float(2 * half[:, j].mean()),
         }
         for j, name in enumerate(model.target_names)
+        if not model.head[j].classes
     }
 
 
@@ -174,17 +230,4 @@ def _by_subject(subject: NDArray[np.str_], inside: Bool, known: Bool) -> float:
     return float((np.bincount(code, inside[known]) / np.bincount(code)).mean())
 
 
-def control_rows(model: Predictions, control: Predictions) -> I64:
-    """Return which rows of the model's predictions the control also made (it is trained for the first seed only)."""
-    return np.flatnonzero(np.isin(model.seed, np.unique(control.seed)))
-
-
-def subset(given: Predictions, rows: I64) -> Predictions:
-    """Return some rows of predictions."""
-    return Predictions(
-        given.row[rows], given.fold[rows], given.seed[rows], given.subject[rows], given.onset_s[rows], given.y_true[rows],
-        given.y_pred[rows], given.target_names,
-    )  # fmt: skip
-
-
-__all__ = ["CONTROL", "MODEL", "Graded", "control_rows", "gather", "half_widths", "interval_facts", "predictions", "subset"]
+__all__ = ["CONTROL", "MODEL", "TWIN", "Graded", "gather", "half_widths", "interval_facts", "mean_of", "predictions"]

@@ -22,21 +22,23 @@ from torch import nn
 
 from biosig_mtl import models
 from biosig_mtl.evaluation.scores import plain
-from biosig_mtl.experiment import folder, tables
+from biosig_mtl.experiment import answers, folder, tables
 from biosig_mtl.recipe import Recipe, build, choose, from_dict
 from biosig_mtl.splits import inner
 from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoint, fit, predict, spec_of
 from biosig_mtl.training.diagnostics import split_report
+from biosig_mtl.training.prediction import Predicted, predict_full
 from biosig_mtl.types import F64, I64, DataError, Fold, InputSpec
 
-MODEL, CONTROL = "model", "control"
+MODEL, CONTROL, TWIN = "model", "control", "twin"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One network: which variant of the run, which fold, which member of its ensemble.
 
-    ``variant`` is ``model``, ``control`` (labels shuffled between training subjects) or ``without <family>``.
+    ``variant`` is ``model``, ``control`` (labels shuffled between training subjects), ``twin`` (a fold without the labels of
+    the people that it tests, beside one that has some) or ``without <family>``.
     """
 
     variant: str
@@ -60,8 +62,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a job gives back: predictions (n, T) on its test and validation rows in mmHg, history, what was fitted on what.
+    """What a job gives back: predictions (n, T) on its test and validation rows in the unit of the target, history, what was
+    fitted on what.
 
+    ``shares`` are the predicted shares (n, C) of the classes of the test rows, by target. ``weights`` are learnt weights to
+    show, and ``removed`` the test predictions without a modality, by its name; only the first member of a fold tells both.
     ``alone`` are the test predictions of the network without the kernel beside it, and ``kernel_share`` (T,) is how much of the
     blend is the kernel's; None and empty for networks without one.
     """
@@ -76,12 +81,23 @@ class Result:
     split_report: Mapping[str, Any]
     alone: F64 | None
     kernel_share: tuple[float, ...]
+    shares: Mapping[str, F64]
+    weights: Mapping[str, Mapping[str, float]]
+    removed: Mapping[str, Estimated]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """Predictions (n, T) and the shares of classes (n, C) by target."""
+
+    estimate: F64
+    shares: Mapping[str, F64]
 
 
 def settings(recipe: Recipe) -> tuple[str, object, TrainingSettings]:
     """Build the model's and the training's settings of a recipe."""
     name = choose(str(recipe.model.get("name", "split_merge")), models.MODELS, "model")
-    chosen = {k: v for k, v in recipe.model.items() if k != "name"}
+    chosen = {k: v for k, v in recipe.model.items() if k not in {"name", answers.WORD}}
     made = build(models.MODELS[name].settings, chosen, "model")
     return name, made, build(TrainingSettings, recipe.training, "training")
 
@@ -135,7 +151,7 @@ def work(job: Job) -> None:
 def _work(job: Job) -> None:
     recipe = from_dict(job.recipe)
     name, made, training = settings(recipe)
-    table = tables.read(job.stores)
+    table = answers.table_of(recipe, job.stores)
     if job.variant.startswith("without "):
         table = tables.without(table, job.variant.removeprefix("without "))
     fold = inner(job.fold, table, job.member, job.members)
@@ -147,8 +163,10 @@ def _work(job: Job) -> None:
     spec = spec_of(table)
     model = fresh(name, made, spec, seed)
     found = fit(model, TrainingData(table, fold, scaler), training, seed, folder=job.place)
-    rows = {"test": fold.test, "validation": fold.validation}
-    content = {key: predict(model, truth, part, scaler).tolist() for key, part in rows.items()} | {
+    tested = predict_full(model, truth, fold.test, scaler)
+    content: dict[str, Any] = {
+        **_plain(tested, table.target_names),
+        "validation": predict(model, truth, fold.validation, scaler).tolist(),
         "validation_rows": fold.validation.tolist(),
         "fitted_rows": scaler.fitted_rows.tolist(),
         "history": plain(list(found.history)),
@@ -162,11 +180,27 @@ def _work(job: Job) -> None:
         beside.share.copy_(share)
         content["kernel_share"] = share.tolist()
     if job.variant == MODEL and job.member == 0:
+        content["weights"] = plain(tested.weights)
+        content["removed"] = {
+            name: _plain(predict_full(model, truth, fold.test, scaler, (name,)), table.target_names)
+            for name in _removable(spec)
+        }
         content["split_report"] = plain(split_report(model, table, fold.test, scaler, found.history))
     if job.variant == MODEL:
         checkpoint.save(job.place / "model", name, model, scaler)
     (job.place / "state.pt").unlink(missing_ok=True)
     folder.write(job.place / "result.json", json.dumps(content))
+
+
+def _plain(found: Predicted, names: Sequence[str]) -> dict[str, Any]:
+    shares = {names[t]: share.tolist() for t, share in found.probabilities.items()}
+    return {"test": found.estimates.tolist(), "shares": shares}
+
+
+def _removable(spec: InputSpec) -> tuple[str, ...]:
+    """Return the modalities whose removal says something: where there are tracks, and more than one modality."""
+    names = tuple(spec.modalities)
+    return names if spec.tracks and len(names) > 1 else ()
 
 
 def fresh(name: str, made: object, spec: InputSpec, seed: int) -> nn.Module:
@@ -184,9 +218,10 @@ def result(job: Job) -> Result:
     """Read a finished job."""
     content = json.loads((job.place / "result.json").read_text(encoding="utf-8"))
     width = -1 if not content["test"] else len(content["test"][0])
+    tested = _estimated(content)
     return Result(
         job=job,
-        test=np.array(content["test"], np.float64),
+        test=tested.estimate,
         validation_rows=np.array(content["validation_rows"], np.int64),
         validation=np.array(content["validation"], np.float64).reshape(-1, max(width, 1)),
         fitted_rows=np.array(content["fitted_rows"], np.int64),
@@ -195,4 +230,12 @@ def result(job: Job) -> Result:
         split_report=content.get("split_report", {}),
         alone=np.array(content["alone"], np.float64) if "alone" in content else None,
         kernel_share=tuple(content.get("kernel_share", ())),
+        shares=tested.shares,
+        weights=content.get("weights", {}),
+        removed={name: _estimated(found) for name, found in content.get("removed", {}).items()},
     )
+
+
+def _estimated(content: Mapping[str, Any]) -> Estimated:
+    shares = {name: np.array(share, np.float64) for name, share in content["shares"].items()}
+    return Estimated(np.array(content["test"], np.float64), shares)

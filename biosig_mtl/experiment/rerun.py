@@ -11,9 +11,8 @@ import numpy as np
 from biosig_mtl import models, store
 from biosig_mtl import recipe as recipes
 from biosig_mtl.evaluation import audit
-from biosig_mtl.experiment import folder, tables
+from biosig_mtl.experiment import answers, folder
 from biosig_mtl.experiment.running import audit_level, evidence_of, subject_level
-from biosig_mtl.tasks import TASKS
 from biosig_mtl.training import checkpoint
 from biosig_mtl.types import Check, DataError
 
@@ -42,12 +41,12 @@ def audit_again(out: Path, stores: Path) -> tuple[Check, ...]:
     if not all(store.is_finished(place) for place in places):
         note = f"the run's stores ({', '.join(names)}) are not in {stores}: the checks below are those of the run"
         return (*checks, Check("stores", passed=True, detail=note), *kept)
-    table = tables.read(places)
+    table = answers.table_of(recipe, places)
     folds = folder.read_folds(out)
     if any(rows.size and not 0 <= rows.min() <= rows.max() < len(table) for fold in folds for rows in fold.parts().values()):
         raise DataError(f"{out / 'folds.parquet'}: names windows that the store has not; copy the run folder again")
     evidence = evidence_of(recipe, table, folds, None, places)
-    task = TASKS[recipe.task]
+    task, _ = answers.of(recipe)
     level = subject_level(recipe, table)
     redone = audit.Evidence(
         task=task,
@@ -55,7 +54,16 @@ def audit_again(out: Path, stores: Path) -> tuple[Check, ...]:
         allow_record_level=recipe.data.allow_record_level,
         **evidence,
     )
-    again = {"split_scheme", "subject_overlap", "subject_level", "equal_windows", "near_equal_windows", "barred_inputs"}
+    again = {
+        "split_scheme",
+        "subject_overlap",
+        "subject_level",
+        "equal_windows",
+        "near_equal_windows",
+        "barred_inputs",
+        "protocol_guarantee",
+        "trial_overlap",
+    }
     fresh = {c.name: c for c in audit.run(redone, np.random.default_rng(0)) if c.name in again}
     # Checks that the run tells nothing of, if somebody took a line out of scores.json, are told all the same.
     return (*checks, *(fresh.pop(c.name, c) for c in kept), *fresh.values())

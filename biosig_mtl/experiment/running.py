@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from biosig_mtl import splits, store
-from biosig_mtl.evaluation import audit, scores
-from biosig_mtl.experiment import folder, grading, members, tables
+from biosig_mtl.evaluation import audit, controls, scores
+from biosig_mtl.experiment import answers, folder, grading, interpretation, members, tables
 from biosig_mtl.experiment.grading import Graded
-from biosig_mtl.experiment.members import CONTROL, MODEL, Job, Result
-from biosig_mtl.recipe import Recipe, build, choose
-from biosig_mtl.tasks import TASKS
+from biosig_mtl.experiment.members import CONTROL, MODEL, TWIN, Job, Result
+from biosig_mtl.recipe import Recipe, build
 from biosig_mtl.training import checkpoint
-from biosig_mtl.types import DataError, Fold, Predictions, RecipeError, Scores, WindowTable
+from biosig_mtl.types import DataError, Fold, Predictions, RecipeError, Scores, Task, WindowTable
 
 Progress = Callable[[int, int], None]
 # A subject-disjoint result below these shares of the median predictor is a leak until proven otherwise
@@ -26,6 +25,7 @@ Progress = Callable[[int, int], None]
 TOO_GOOD = {"sbp": 0.6, "dbp": 0.6}
 SAFE_LEVELS = {"person", "group"}
 SHUFFLES = 2
+NOTES = 12
 
 
 def run(
@@ -52,7 +52,8 @@ def run(
     progress
         Called with (networks trained, networks).
     facts
-        Manifest facts of the data sets, for the report.
+        Manifest facts of the data sets, for the report; ``reasons`` among them says why a feature cannot be known from windows
+        such as these, by its name.
 
     Raises
     ------
@@ -61,10 +62,10 @@ def run(
     DataError
         Too few subjects, or the folder holds another run.
     """
-    task = TASKS[choose(recipe.task, TASKS, "task")]
+    task, _ = answers.of(recipe)
     protocol = build(splits.Protocol, recipe.split, "split")
     name, _, training = members.settings(recipe)
-    table = tables.read(stores)
+    table = answers.table_of(recipe, stores)
     level = subject_level(recipe, table)
     folds = splits.make(table, protocol)
     for family in protocol.ablations:
@@ -81,16 +82,22 @@ def run(
     half = np.stack([widths[s, f] for s, f in zip(graded.model.seed, graded.model.fold, strict=True)])
     rng = np.random.default_rng(0)
     mase = _mase(graded, rng)
+    found = _control(task, graded, rng)
     evidence = evidence_of(recipe, table, folds, graded, stores) | {
-        "negative_control": _control(graded, rng),
+        "negative_control": found,
         "mase": mase,
-        "floor": {} if protocol.scheme == "random_window" else TOO_GOOD,
+        "floor": {} if protocol.scheme == "random_window" else {k: v for k, v in TOO_GOOD.items() if k in mase},
         "subject_level": audit_level(level),
         "allow_record_level": recipe.data.allow_record_level,
     }
     checks = audit.run(audit.Evidence(task=task, **evidence), rng)
-    told = _told(protocol, table, stores, level, facts)
-    extras = _extras(graded, half, rng) | {"warnings": _warnings(results, tables.linked(stores), table.target_names)}
+    told = _told(recipe, protocol, table, stores, (level, facts))
+    extras = _extras(graded, half, rng) | {
+        "warnings": _warnings(results, tables.linked(stores), table.target_names) + _notes(folds, table, stores),
+        "protocol_guarantee": _promise(protocol),
+    }
+    if found:
+        extras["negative_control"] = controls.facts(found)
     described = scores.Protocol(
         dataset=recipe.data.dataset if not recipe.data.test_dataset else f"{recipe.data.dataset} → {recipe.data.test_dataset}",
         protocol=protocol.scheme,
@@ -102,6 +109,14 @@ def run(
     )
     _write(out, recipe, _Made(table, folds, stores, results, graded, half))
     folder.write_json(out / "dataset.json", facts[0] if len(facts) == 1 else {"datasets": list(facts)})
+    shown = interpretation.interpretation(table, folds, results)
+    why = facts[0].get("reasons", {}) if facts else {}
+    folder.write_json(
+        out / "interpretation.json", interpretation.with_reasons(shown, facts[0].get("reasons", {}) if facts else {})
+    )
+    if TWIN in graded.variants:
+        twin = scores.score(task, replace(described, extras={}), graded.variants[TWIN], {}, checks, rng)
+        described = replace(described, extras={**extras, "uncalibrated_twin": {"targets": twin.content["targets"]}})
     result = scores.score(task, described, graded.model, graded.baselines, checks, rng)
     # Last, and only then is the training work thrown away: a run folder with scores is complete.
     folder.write(out / "scores.json", scores.to_json(result))
@@ -130,6 +145,7 @@ def _jobs(
     recipe: Recipe, protocol: splits.Protocol, folds: Sequence[Fold], ensemble: int, places: tuple[tuple[Path, ...], Path]
 ) -> list[Job]:
     stores, out = places
+    twins = [Job(TWIN, f.twin, k, ensemble, recipe.to_dict(), stores, out) for f in folds if f.twin for k in range(ensemble)]
     variants = {MODEL: ensemble} | {f"without {family}": ensemble for family in protocol.ablations}
     content = recipe.to_dict()
     jobs = [
@@ -145,7 +161,7 @@ def _jobs(
         jobs += [
             Job(CONTROL, fold, k, max(ensemble, SHUFFLES), content, stores, out) for fold in first for k in range(SHUFFLES)
         ]
-    return jobs
+    return [*jobs, *twins]
 
 
 def _median(graded: Graded) -> Predictions:
@@ -155,17 +171,20 @@ def _median(graded: Graded) -> Predictions:
     return median
 
 
+def _numbers(graded: Graded) -> list[str]:
+    """Return the targets that are answered by a number."""
+    return [name for name, head in zip(graded.model.target_names, graded.model.head, strict=True) if not head.classes]
+
+
 def _mase(graded: Graded, rng: np.random.Generator) -> dict[str, float]:
-    median = _median(graded)
-    return {name: scores.mase(graded.model, median, name, rng)[0] for name in graded.model.target_names}
+    return {name: scores.mase(graded.model, _median(graded), name, rng)[0] for name in _numbers(graded)}
 
 
-def _control(graded: Graded, rng: np.random.Generator) -> dict[str, audit.Control]:
+def _control(task: Task, graded: Graded, rng: np.random.Generator) -> dict[str, tuple[controls.Control, ...]]:
     control = graded.variants.get(CONTROL)
     if control is None:
         return {}
-    median = grading.subset(_median(graded), grading.control_rows(_median(graded), control))
-    return {name: audit.Control(*scores.mase(control, median, name, rng)) for name in control.target_names}
+    return controls.controls(task, control, _median(graded) if _numbers(graded) else None, rng)
 
 
 def evidence_of(
@@ -179,31 +198,43 @@ def evidence_of(
         "subject": table.subject,
         "window_id": table.index["window_id"].to_numpy(dtype=str),
         "fingerprints": tables.read_fingerprints(stores)[table.index["store_row"].to_numpy()],
-        "waveform": table.waveform if table.waveform.shape[1] else None,
+        "waveform": tables.first_waveform(table),
         "inputs": audit.Inputs(
-            features=table.names, channels=table.waveform_channels if uses_waveform else (), facts=tuple(map(str, facts))
+            features=table.names,
+            channels=(
+                *(table.waveform_channels if uses_waveform else ()),
+                *(c for t in table.tracks.values() for c in t.channels),
+            ),
+            facts=tuple(map(str, facts)),
         ),
+        "guarantee": splits.PROTOCOLS[str(recipe.split.get("scheme", "subject_kfold"))].guarantee,
+        "trial": None if grading.of_pressure(table) else table.trial,
+        "stimulus": table.stimulus,
+        "spans": audit.spans_of(table),
         "fitted": graded.fitted if graded else (),
         "predictions": graded.model if graded else None,
     }
 
 
 def _told(
+    recipe: Recipe,
     protocol: splits.Protocol,
     table: WindowTable,
     stores: Sequence[Path],
-    level: str,
-    facts: Sequence[Mapping[str, Any]],
+    about: tuple[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, Any]:
     """Return what the scores say of the data: rejected windows, coverage, reference, stamps."""
+    level, facts = about
     summaries = [store.summary(s) for s in stores]
     rejected = sum(s["windows_rejected"] for s in summaries)
     simulated = any(f.get("simulated") for f in facts)
     stamps = ["SIMULATED DATA"] if simulated else []
     if level not in SAFE_LEVELS:
         stamps.append("record-level ids")
-    if protocol.scheme == "random_window":
-        stamps.append("LEAK DEMONSTRATION")
+    if not splits.PROTOCOLS[protocol.scheme].guarantee.subject_independent:
+        stamps.append("LEAK DEMONSTRATION" if protocol.scheme == "random_window" else "NOT SUBJECT-INDEPENDENT")
+    if recipe.training.get("per_subject") == "whole":
+        stamps.append("features scaled by each person's whole recording")
     sources = set(table.index["label_source"].astype(str)) if "label_source" in table.index else {"unknown"}
     return {
         "n_rejected": rejected,
@@ -213,25 +244,45 @@ def _told(
     }
 
 
-def _extras(graded: Graded, half: np.ndarray[Any, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """Return further keys of the scores: intervals, negative control, ablations."""
-    median = _median(graded)
-    extras: dict[str, Any] = {
-        "intervals": grading.interval_facts(graded.model, half),
+def _promise(protocol: splits.Protocol) -> dict[str, Any]:
+    guarantee = splits.PROTOCOLS[protocol.scheme].guarantee
+    return {
+        "disjoint": list(guarantee.disjoint),
+        "subject_independent": guarantee.subject_independent,
+        "says": splits.describe(protocol),
     }
-    if control := _control(graded, rng):
-        extras["negative_control"] = {name: {"mase": c.mase, "mase_ci95": list(c.ci95)} for name, c in control.items()}
-    ablations = {name: p for name, p in graded.variants.items() if name != CONTROL}
+
+
+def _notes(folds: Sequence[Fold], table: WindowTable, stores: Sequence[Path]) -> list[str]:
+    """Return what a reader should know of the folds, and what readers of the recordings noted, each sentence once."""
+    told = [sentence] if (sentence := splits.left_out(folds, table)) else []
+    notes: dict[str, list[str]] = {}
+    for folder_ in stores:
+        for record, note in store.summary(folder_)["notes"]:
+            notes.setdefault(note, []).append(record)
+    counted = sorted(notes.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    told += [
+        f"{note} ({records[0]}{f' and {len(records) - 1} more' if len(records) > 1 else ''})"
+        for note, records in counted[:NOTES]
+    ]
+    if len(counted) > NOTES:
+        told.append(f"{len(counted) - NOTES} further notes on recordings are in the store")
+    return told
+
+
+def _extras(graded: Graded, half: np.ndarray[Any, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Return further keys of the scores: intervals, ablations, the target's own median."""
+    extras: dict[str, Any] = {"intervals": grading.interval_facts(graded.model, half)}
+    ablations = {name: p for name, p in graded.variants.items() if name not in {CONTROL, TWIN}}
     if ablations:
         extras["ablation"] = [
-            {"variant": name, "target": target, **_ablation(graded.model, without, median, target, rng)}
+            {"variant": name, "target": target, **_ablation(graded, without, target, rng)}
             for name, without in ablations.items()
             for target in without.target_names
         ]
     target = graded.baselines.get(grading.TARGET_MEDIAN)
     if isinstance(target, Predictions):
-        names = graded.model.target_names
-        found = {name: scores.mase(graded.model, target, name, rng) for name in names}
+        found = {name: scores.mase(graded.model, target, name, rng) for name in _numbers(graded)}
         extras["against_target_median"] = {name: {"mase": m, "mase_ci95": list(ci)} for name, (m, ci) in found.items()}
     return extras
 
@@ -249,11 +300,13 @@ def _warnings(results: Sequence[Result], linked: Sequence[tuple[str, str]], name
     return told
 
 
-def _ablation(
-    model: Predictions, without: Predictions, median: Predictions, target: str, rng: np.random.Generator
-) -> dict[str, Any]:
-    ratio, interval = scores.mase(without, median, target, rng)
-    against, against_interval = scores.mase(without, model, target, rng)
+def _ablation(graded: Graded, without: Predictions, target: str, rng: np.random.Generator) -> dict[str, Any]:
+    if target not in _numbers(graded):
+        control = controls.of_classes(without, target, rng)
+        full = controls.of_classes(graded.model, target, rng)
+        return {**control.facts(), "balanced_accuracy_of_full_model": full.value}
+    ratio, interval = scores.mase(without, _median(graded), target, rng)
+    against, against_interval = scores.mase(without, graded.model, target, rng)
     return {
         "mase": ratio,
         "mase_ci95": list(interval),
@@ -292,7 +345,7 @@ def _write(out: Path, recipe: Recipe, made: _Made) -> None:
 
 def _write_model(out: Path, recipe: Recipe, results: Sequence[Result], half: np.ndarray[Any, Any]) -> None:
     saved = {r.job.name: r.job.place / "model" for r in results if r.job.variant == MODEL}
-    extra = {"half_width": half.max(axis=0).tolist(), "interval_level": grading.LEVEL}
+    extra = {"half_width": scores.plain(half.max(axis=0)), "interval_level": grading.LEVEL}
     checkpoint.collect(out / "model", saved, recipe.to_dict(), extra)
 
 

@@ -170,6 +170,13 @@ def _inside(picked: NDArray[Any], rest: tuple[Any, ...], ndim: int) -> NDArray[A
     return np.asarray(picked[(slice(None), *rest) if picked.ndim == ndim else rest])
 
 
+def first_waveform(table: WindowTable) -> F32 | None:
+    """Return the waveform by which near-equal windows are looked for: that of the windows, or else of the first track."""
+    if table.waveform.shape[1]:
+        return table.waveform
+    return next((track.signal for track in table.tracks.values()), None)
+
+
 def without(table: WindowTable, family: str) -> WindowTable:
     """Return the table without one family of features (the names that start with ``family.``)."""
     keep = [j for j, name in enumerate(table.names) if not name.startswith(f"{family}.")]

@@ -13,10 +13,12 @@ from biosig_mtl import montage
 from biosig_mtl.features.eeg_spectra import bins, spectra
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.settings import FeatureSettings
-from biosig_mtl.types import F32
+from biosig_mtl.types import F32, F64
 
 FRONTAL_PAIRS = (("Fp1", "Fp2"), ("AF3", "AF4"), ("F3", "F4"), ("F7", "F8"))
 """Pairs whose asymmetry of alpha is read as approach and withdrawal."""
+LN_2PI_E = np.float32(np.log(2 * np.pi * np.e))
+LN_10 = np.float32(np.log(10))
 
 
 def eeg_de(inputs: Inputs) -> dict[str, F32]:
@@ -26,7 +28,7 @@ def eeg_de(inputs: Inputs) -> dict[str, F32]:
     classification", IEEE EMBS NER 2013, eq. 1–3; Shi, Jiao & Lu, EMBC 2013). σ² comes from the spectrum of the window, where
     the paper filters; see `biosig_mtl.features.eeg_spectra`.
     """
-    return _columns(inputs, "eeg_de", 0.5 * (np.log(2 * np.pi * np.e) + _log(spectra(inputs).variance)))
+    return _columns(inputs, "eeg_de", 0.5 * (_log(spectra(inputs).variance) + LN_2PI_E))
 
 
 def eeg_power(inputs: Inputs) -> dict[str, F32]:
@@ -35,7 +37,7 @@ def eeg_power(inputs: Inputs) -> dict[str, F32]:
     known = np.where(np.isfinite(variance), variance, 0)
     total = known.sum(axis=1, keepdims=True)
     share = variance / np.where(total > 0, total, np.nan)
-    return _columns(inputs, "eeg_power", _log(variance) / np.log(10)) | _columns(inputs, "eeg_power", share, "_share")
+    return _columns(inputs, "eeg_power", _log(variance) / LN_10) | _columns(inputs, "eeg_power", share, "_share")
 
 
 def eeg_asym(inputs: Inputs) -> dict[str, F32]:
@@ -57,7 +59,7 @@ def eeg_asym(inputs: Inputs) -> dict[str, F32]:
     columns: dict[str, F32] = {}
     for k, band in enumerate(inputs.settings.bands):
         for j, (one, other) in enumerate(pairs):
-            columns[f"eeg_asym.dasm_{band}.{one}-{other}"] = difference[:, k, j] / 2
+            columns[f"eeg_asym.dasm_{band}.{one}-{other}"] = difference[:, k, j] * np.float32(0.5)
             columns[f"eeg_asym.rasm_{band}.{one}-{other}"] = ratio[:, k, j]
     if "alpha" in inputs.settings.bands:
         alpha = list(inputs.settings.bands).index("alpha")
@@ -72,7 +74,8 @@ def reasons(settings: FeatureSettings, length_s: float, fs: float) -> dict[str, 
 
     Lost bands (filtered away before) are another matter: see `biosig_mtl.features.bands`.
     """
-    size, found = round(length_s * fs), {}
+    size = round(length_s * fs)
+    found: dict[str, str] = {}
     for band, (low, high) in settings.bands.items():
         place = bins(fs, size, low, high)
         why = ""
@@ -86,13 +89,13 @@ def reasons(settings: FeatureSettings, length_s: float, fs: float) -> dict[str, 
 
 
 def _log(variance: F32) -> F32:
-    return np.log(np.where(variance > 0, variance, np.float32(np.nan)))
+    return np.asarray(np.log(np.where(variance > 0, variance, np.float32(np.nan))), np.float32)
 
 
-def _columns(inputs: Inputs, family: str, values: F32, suffix: str = "") -> dict[str, F32]:
+def _columns(inputs: Inputs, family: str, values: F32 | F64, suffix: str = "") -> dict[str, F32]:
     """Name values of shape (window, band, channel)."""
     return {
-        f"{family}.{band}{suffix}.{channel}": values[:, k, j]
+        f"{family}.{band}{suffix}.{channel}": np.asarray(values[:, k, j], np.float32)
         for k, band in enumerate(inputs.settings.bands)
         for j, channel in enumerate(inputs.settings.eeg)
     }

@@ -6,7 +6,7 @@ twentieth of the work. An eighth of the window at either end, where the taper le
 
 Measures over the time of one window, not over windows: phases that are the same all the time say nothing about trials. A window
 must hold at least five cycles of the band's lowest frequency; shorter ones are NaN (see `reasons`). Even so, a band of width B
-over T seconds has about B·T independent phases, and noise alone reaches a phase locking of about 0.9 / sqrt(B·T).
+over T seconds has about B·T independent phases, and noise alone reaches a phase locking of about 1 / √(B·T).
 """
 
 from __future__ import annotations
@@ -33,21 +33,30 @@ C64 = NDArray[np.complex64]
 
 
 def eeg_plv(inputs: Inputs) -> dict[str, F32]:
-    """Phase locking value of each band, mean over the pairs of channels within and between regions of the head.
+    """Phase locking value of each band between regions of the head (mean over pairs of channels), or between all channels.
 
     PLV = |mean over time of exp(i(φ₁ − φ₂))|, in [0, 1] (Lachaux et al., Hum Brain Mapp 8:194, 1999, there over trials). Names:
-    ``eeg_plv.<band>.<region>-<region>``. Volume conduction and a common reference raise it.
+    ``eeg_plv.<band>.<region>-<region>``, or ``….<channel>-<channel>``. Volume conduction and a common reference raise it.
     """
     return _by_region(inputs, "eeg_plv", _phase_locking)
 
 
 def eeg_wpli(inputs: Inputs) -> dict[str, F32]:
-    """Weighted phase lag index of each band, mean over the pairs of channels within and between regions of the head.
+    """Weighted phase lag index of each band between regions of the head (mean over pairs of channels), or all channels.
 
     wPLI = |Σ Im(z₁ z₂*)| / Σ |Im(z₁ z₂*)| over time, in [0, 1] (Vinck et al., Neuroimage 55:1548, 2011, eq. 8, there over
     trials); 0 where nothing lags. Names as for `eeg_plv`. What reaches both channels at once does not raise it.
     """
     return _by_region(inputs, "eeg_wpli", _phase_lag)
+
+
+def pairs_of(settings: FeatureSettings) -> dict[str, tuple[I64, I64]]:
+    """Return the pairs of channels that go into each column, as two arrays of places in ``settings.eeg``."""
+    names = settings.eeg
+    if settings.eeg_pairs == "regions":
+        return region_pairs(names)
+    first, second = np.triu_indices(len(names), 1)
+    return {f"{names[a]}-{names[b]}": (np.array([a]), np.array([b])) for a, b in zip(first, second, strict=True)}
 
 
 def region_pairs(names: tuple[str, ...]) -> dict[str, tuple[I64, I64]]:
@@ -71,7 +80,7 @@ def region_pairs(names: tuple[str, ...]) -> dict[str, tuple[I64, I64]]:
 
 def reasons(settings: FeatureSettings, length_s: float, fs: float) -> dict[str, str]:
     """Return why bands have no connectivity in windows of this length and rate, by ``family.band``; empty: all have."""
-    found = {}
+    found: dict[str, str] = {}
     for band, (low, high) in settings.bands.items():
         cycles = low * length_s
         why = f"windows of {length_s:g} s hold {cycles:g} cycles of {low:g} Hz, {LEAST_CYCLES:g} are needed"
@@ -84,7 +93,7 @@ def reasons(settings: FeatureSettings, length_s: float, fs: float) -> dict[str, 
 
 
 def _by_region(inputs: Inputs, family: str, measure: Callable[[C64], F32]) -> dict[str, F32]:
-    pairs = region_pairs(inputs.settings.eeg)
+    pairs = pairs_of(inputs.settings)
     columns = {f"{family}.{band}.{regions}": inputs.nan() for band in inputs.settings.bands for regions in pairs}
     places = {}
     for band, (low, high) in inputs.settings.bands.items():
@@ -128,7 +137,7 @@ def _phase_locking(z: C64) -> F32:
         turn = np.where(size > 0, z / np.where(size > 0, size, 1), np.where(np.isnan(size), size, 0)).astype(np.complex64)
     with np.errstate(invalid="ignore"):
         between = turn @ np.conj(turn.swapaxes(-1, -2))
-    return np.minimum(np.abs(between) / z.shape[-1], 1).astype(np.float32)
+    return np.asarray(np.minimum(np.abs(between) / z.shape[-1], 1), np.float32)
 
 
 def _phase_lag(z: C64) -> F32:

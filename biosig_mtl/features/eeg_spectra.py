@@ -60,7 +60,7 @@ def centred(x: F32) -> tuple[F32, Bool]:
 
 
 def bins(fs: float, size: int, low_hz: float, high_hz: float) -> slice:
-    """Return the bins of a spectrum from ``low_hz`` up to, not including, ``high_hz``; none where the band is not wholly there."""
+    """Return the bins of a spectrum from ``low_hz`` up to, not including, ``high_hz``; none for a band cut off by fs / 2."""
     if high_hz > fs / 2:
         return slice(0, 0)
     first, stop = (int(np.ceil(edge * size / fs - 1e-9)) for edge in (low_hz, high_hz))
@@ -111,7 +111,7 @@ def _weights(inputs: Inputs, places: list[slice]) -> F32:
 
 
 def _entropy(power: F32) -> F32 | F64:
-    """Return the Shannon entropy of the normalised spectrum, by the logarithm of the number of bins; shape (window, channel)."""
+    """Return the Shannon entropy of the normalised spectrum by that of an even one, shape (window, channel)."""
     if power.shape[-1] < 2:
         return np.full(power.shape[:-1], np.nan, np.float32)
     total = power.sum(axis=-1, keepdims=True)

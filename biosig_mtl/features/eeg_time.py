@@ -90,4 +90,4 @@ def _bent(one: Bool, two: Bool, across: Bool) -> list[F32]:
 
 def _count(true: Bool) -> F32:
     """Count along the last axis."""
-    return true.sum(axis=-1, dtype=np.float32)
+    return np.asarray(true.sum(axis=-1, dtype=np.float32))

@@ -12,7 +12,7 @@ LEAST_S = {"rate_per_min": 20.0, "amplitude": 20.0, "interval_cv": 30.0}
 WORK_HZ = 8.0
 # Breaths last from 1.2 s (50 a minute) to 15 s (4 a minute).
 BREATH_S = (1.2, 15.0)
-SMOOTH_S, TREND_S = 0.5, 12.0
+SMOOTH_S, TREND_S = 0.4, 12.0
 # A breath must rise from below −HYSTERESIS to above +HYSTERESIS standard deviations: ripple does not count.
 HYSTERESIS = 0.3
 LEAST_BREATHS = {"rate_per_min": 2, "amplitude": 2, "interval_cv": 4}

@@ -8,6 +8,8 @@ from typing import Literal
 from biosig_mtl.features.bands import BANDS, check_bands
 
 DERIVATIVES = ("vpg", "apg")
+SCALES = ("zscore", "none")
+PAIRS = ("regions", "all")
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,10 @@ class FeatureSettings:
     eda, temperature, respiration, prv, hrv
         Trails (see `Trail`) that the families of the same purpose read: skin conductance, skin temperature, breathing, and the
         channels whose beats give pulse and heart rate variability. Windows without such a trail give NaN.
-    eeg, bands
-        Channels that the families of the EEG read, which the windows must carry, and the bands that they tell apart, as lower
-        and upper edge in Hz (the lower one belongs to the band, the upper one does not).
+    eeg, bands, eeg_pairs
+        Channels that the families of the EEG read, which the windows must carry; the bands that they tell apart, as lower and
+        upper edge in Hz (the lower one belongs to the band, the upper one does not); and whether connectivity is the mean over
+        pairs of ``regions`` of the head, or that of ``all`` pairs of channels one by one.
     tracks
         Waveforms by modality (``eeg ppg eda`` …), each at its own rate, for networks that encode every modality by itself.
     baseline
@@ -74,6 +77,7 @@ class FeatureSettings:
     hrv: str = "ecg"
     eeg: tuple[str, ...] = ()
     bands: dict[str, tuple[float, float]] = field(default_factory=lambda: dict(BANDS))
+    eeg_pairs: Literal["regions", "all"] = "regions"
     tracks: dict[str, TrackSettings] = field(default_factory=dict)
     baseline: Literal["none", "subtract", "torcheeg"] = "none"
 
@@ -86,10 +90,15 @@ class FeatureSettings:
         for what, words in (("families", self.families), ("waveform", self.waveform), ("eeg", self.eeg)):
             if len(set(words)) < len(words):
                 raise ValueError(f"need every word of {what} once, got {', '.join(words)}")
-        if self.waveform_scale not in {"zscore", "none"}:
-            raise ValueError(f"need waveform_scale zscore or none, got {self.waveform_scale}")
+        for what, word, words in (("waveform_scale", self.waveform_scale, SCALES), ("eeg_pairs", self.eeg_pairs, PAIRS)):
+            _one_of(what, word, words)
         if self.second_pulse == self.pulse:
             raise ValueError(f"need two different pulses, got {self.pulse} twice")
         check_bands(self.bands)
         if self.waveform_hz is not None and not self.waveform_hz > 0:
             raise ValueError(f"need waveform_hz > 0, got {self.waveform_hz}")
+
+
+def _one_of(what: str, word: str, words: tuple[str, ...]) -> None:
+    if word not in words:
+        raise ValueError(f"need {what} {' or '.join(words)}, got {word}")

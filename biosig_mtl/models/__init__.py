@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from biosig_mtl.models.hard_sharing import HardSharing, HardSharingSettings
+from biosig_mtl.models.histn import Histn, HistnSettings
 from biosig_mtl.models.split_merge import SplitMerge, SplitMergeSettings
 from biosig_mtl.types import InputSpec, RecipeError
 
@@ -25,6 +26,7 @@ class ModelEntry:
 MODELS: dict[str, ModelEntry] = {
     "split_merge": ModelEntry(SplitMergeSettings, SplitMerge),
     "hard_sharing": ModelEntry(HardSharingSettings, HardSharing),
+    "histn": ModelEntry(HistnSettings, Histn),
 }
 
 

@@ -138,8 +138,12 @@ class PowerBands(nn.Module):
             waveform.reshape(b * c, 1, samples), self.weight, stride=self.hop, padding=self.weight.shape[2] // 2
         )
         step = self.stride // self.hop
-        power = functional.avg_pool1d(filtered.square(), step, ceil_mode=True)
-        return torch.log(power + 1e-4).view(b, c, power.shape[1], power.shape[2]).transpose(2, 3)
+        short = -filtered.shape[2] % step
+        power = filtered.square()
+        if short:  # the last token is the mean of what there is
+            power = torch.cat([power, power[..., short - step :].mean(2, keepdim=True).expand(-1, -1, short)], dim=2)
+        means = power.view(b, c, power.shape[1], -1, step).mean(4)
+        return torch.log(means + 1e-4).transpose(2, 3)
 
 
 def _waves(length: int, fs: float, filters: int) -> Tensor:
@@ -148,8 +152,10 @@ def _waves(length: int, fs: float, filters: int) -> Tensor:
     top = min(45.0, 0.45 * fs)
     rates = top * (2.0 / 45.0) ** (torch.arange(pairs, dtype=torch.float64) / max(pairs - 1, 1))
     angle = 2 * torch.pi * rates[:, None] * time
-    waves = torch.stack([angle.cos(), angle.sin()], dim=1).flatten(0, 1)[:filters] * torch.hann_window(
-        length + 2, periodic=False, dtype=torch.float64
-    )[1:-1]
+    waves = (
+        torch.stack([angle.cos(), angle.sin()], dim=1).flatten(0, 1)[:filters]
+        * torch.hann_window(length + 2, periodic=False, dtype=torch.float64)[1:-1]
+    )
     waves = waves - waves.mean(1, keepdim=True)
-    return (waves / waves.norm(dim=1, keepdim=True).clamp(min=1e-9)).unsqueeze(1).float()
+    normed: Tensor = waves / waves.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    return normed.unsqueeze(1).float()

@@ -31,7 +31,7 @@ class TokenChoice:
     use_waveform: bool = True
     dropout: float = 0.0
     eeg_encoder: str = "montage"
-    track_tokens: int = 16
+    track_tokens: int = 8
     montage: bool = False
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ class HardSharingSettings:
     ordered: bool = False
     min_pulse_pressure_mmhg: float = 5.0
     eeg_encoder: str = "montage"
-    track_tokens: int = 16
+    track_tokens: int = 8
     montage: bool = False
 
     def __post_init__(self) -> None:

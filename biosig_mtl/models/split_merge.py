@@ -33,8 +33,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from biosig_mtl.models.answers import Answers, Heads
-from biosig_mtl.models.encoders import TokenChoice
 from biosig_mtl.models.classes import outputs_of
+from biosig_mtl.models.encoders import TokenChoice
 from biosig_mtl.models.kernel import KernelRidge
 from biosig_mtl.models.merging import Merge, make_merge
 from biosig_mtl.models.splitting import MasksAct, Normaliser, SplitChoice, SplitHeads, Splitter
@@ -71,7 +71,7 @@ class SplitMergeSettings:
     kernel_landmarks: int = 0
     paper_mode: bool = False
     eeg_encoder: str = "montage"
-    track_tokens: int = 16
+    track_tokens: int = 8
     montage: bool = False
 
     def __post_init__(self) -> None:

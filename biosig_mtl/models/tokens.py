@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -176,14 +176,16 @@ class Tokens(nn.Module):
     def _groups(self, names: list[str]) -> tuple[Group, ...]:
         columns = families(self.spec.features)
         found = [Group("waveform", 0)] if self.waveform is not None else []
-        found += [Group(name, part.tokens, track=name) for name, part in self._each(self.tracks)]
-        pooled = self.montages or {}
+        found += [Group(name, part.tokens, track=name) for name, part in self._tracks()]
+        pooled = dict(self._montages())
         found += [Group(name.partition("_")[0], 1, columns=tuple(columns[name]), montage=name in pooled) for name in names]
         return tuple(found)
 
-    @staticmethod
-    def _each(parts: nn.ModuleDict | None) -> list[tuple[str, nn.Module]]:
-        return list(parts.items()) if parts is not None else []
+    def _tracks(self) -> list[tuple[str, TrackTokens]]:
+        return [(name, cast("TrackTokens", part)) for name, part in (self.tracks or {}).items()]
+
+    def _montages(self) -> list[tuple[str, ElectrodeFeatures]]:
+        return [(name, cast("ElectrodeFeatures", part)) for name, part in (self.montages or {}).items()]
 
     @property
     def uses_waveform(self) -> bool:
@@ -193,7 +195,7 @@ class Tokens(nn.Module):
     @property
     def uses_tracks(self) -> tuple[str, ...]:
         """Tracks of a batch that are looked at."""
-        return tuple(name for name, _ in self._each(self.tracks))
+        return tuple(name for name, _ in self._tracks())
 
     @property
     def by_electrode(self) -> frozenset[int]:
@@ -204,10 +206,10 @@ class Tokens(nn.Module):
     def shown(self) -> dict[str, tuple[str, ...]]:
         """What the columns of the weights in an `Output` belong to, by name."""
         told: dict[str, tuple[str, ...]] = {"modalities": self.modalities} if self.say is not None else {}
-        for name, part in self._each(self.tracks):
+        for name, part in self._tracks():
             if isinstance(part.encoder, MontageEncoder):
-                told[f"electrodes.{name}"] = part.spec.channels  # type: ignore[union-attr, assignment]
-        return told | {f"electrodes.{name}": part.electrodes for name, part in self._each(self.montages)}  # type: ignore[dict-item]
+                told[f"electrodes.{name}"] = part.spec.channels
+        return told | {f"electrodes.{name}": part.electrodes for name, part in self._montages()}
 
     def forward(self, batch: Batch) -> Tensor:
         """Embed a batch as tokens (B, N, D)."""
@@ -219,14 +221,14 @@ class Tokens(nn.Module):
         weights: dict[str, Tensor] = {}
         if self.waveform is not None:
             parts.append(self.waveform(batch.waveform))
-        for name, track in self._each(self.tracks):
+        for name, track in self._tracks():
             steps, shares = track(batch.tracks[name], batch.present[name])
             parts.append(steps)
             if shares is not None:
                 weights[f"electrodes.{name}"] = shares
         if self.features is not None:
             parts.append(self.features(batch.values, batch.missing))
-        for name, family in self._each(self.montages):
+        for name, family in self._montages():
             token, shares = family(batch.values, batch.missing)
             parts.append(token)
             weights[f"electrodes.{name}"] = shares
@@ -242,13 +244,13 @@ class Tokens(nn.Module):
         nothing at all is present, all have the same say.
         """
         here = torch.stack([self._present(group, batch) for group in self.groups], dim=1)
-        here = torch.where(here.any(1, keepdim=True), here, True)
+        here = here | ~here.any(1, keepdim=True)
         code = [self.modalities.index(group.modality) for group in self.groups]
         member = nn.functional.one_hot(torch.tensor(code, device=here.device), len(self.modalities)).to(self.norm.weight.dtype)
         alive = here.to(member.dtype) @ member
         say = self.say if self.say is not None else torch.zeros_like(alive[0])
         modal = torch.softmax(say.expand_as(alive).masked_fill(alive == 0, float("-inf")), dim=1)
-        grouped = here * (modal / alive.clamp(min=1.0)) @ member.T
+        grouped = here * ((modal / alive.clamp(min=1.0)) @ member.T)
         return grouped, modal
 
     def _present(self, group: Group, batch: Batch) -> Tensor:
@@ -272,6 +274,6 @@ class Tokens(nn.Module):
         rest = x.shape[-2] - sum(group.tokens for group in self.groups)  # those of the waveform are not counted before
         counts = [group.tokens or rest for group in self.groups]
         each = torch.repeat_interleave(say / torch.tensor(counts, device=x.device), torch.tensor(counts, device=x.device), 1)
-        shape = [1] * (x.ndim - 1) + [1]
+        shape = [1] * x.ndim
         shape[axis], shape[-2] = each.shape
         return (x * each.to(x.dtype).view(shape)).sum(-2)

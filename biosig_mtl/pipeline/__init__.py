@@ -2,7 +2,7 @@
 
 from biosig_mtl.pipeline.preparing import Job, Piece, find_store, pieces, prepare, work, work_piece
 from biosig_mtl.pipeline.streaming import WindowStream
-from biosig_mtl.pipeline.upstream import Preparation, check, check_labels, preparation, resolved
+from biosig_mtl.pipeline.upstream import Preparation, check, check_labels, preparation, reasons, resolved
 
 __all__ = [
     "Job",
@@ -15,6 +15,7 @@ __all__ = [
     "pieces",
     "preparation",
     "prepare",
+    "reasons",
     "resolved",
     "work",
     "work_piece",

@@ -123,6 +123,12 @@ def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[st
     return planned
 
 
+def reasons(recipe: Recipe) -> dict[str, str]:
+    """Return why features of a recipe will be NaN whatever the recording holds, by the name of the feature."""
+    made = preparation(recipe)
+    return features.reasons(made.features, made.windowing.trails)
+
+
 def check_labels(recipe: Recipe, manifest: str, labels: Mapping[str, str]) -> None:
     """Refuse targets that a data set does not have, rather than invent them.
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from biosig_mtl.signal.beats import DetectBeats
+from biosig_mtl.signal.eeg_channels import EegBadChannels
+from biosig_mtl.signal.eeg_eog import EegEog
+from biosig_mtl.signal.eeg_filter import EegFilter
+from biosig_mtl.signal.eeg_reference import EegReference
 from biosig_mtl.signal.fiducials import DetectFiducials
 from biosig_mtl.signal.filters import Bandpass, Resample
 from biosig_mtl.signal.quality import AssessQuality
@@ -15,6 +19,10 @@ STEPS: dict[str, type[Step]] = {
     "detect_beats": DetectBeats,
     "detect_fiducials": DetectFiducials,
     "assess_quality": AssessQuality,
+    "eeg_filter": EegFilter,
+    "eeg_bad_channels": EegBadChannels,
+    "eeg_reference": EegReference,
+    "eeg_eog": EegEog,
 }
 
 __all__ = [
@@ -23,6 +31,10 @@ __all__ = [
     "Bandpass",
     "DetectBeats",
     "DetectFiducials",
+    "EegBadChannels",
+    "EegEog",
+    "EegFilter",
+    "EegReference",
     "Resample",
     "Step",
     "Stream",

@@ -14,6 +14,8 @@ import numpy as np
 from biosig_mtl.signal.runs import bridge, find, first_sample, hold, runs, seam_samples
 from biosig_mtl.types import F32, F64, I64, Channel, ChannelInfo, RecipeError, Record
 
+# The kind of channels that hold what the data set says again and again.
+LABEL = "label"
 # Taps on either side of the anti-alias filter, in samples of the slower of the two rates.
 HALF_TAPS = 10
 # Ratios such as 50000/24989 (62.4725 Hz to 125 Hz) are kept exact up to here; beyond, the drift stays under 0.1 s a day.
@@ -39,7 +41,7 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Resample:
-    """Bring all channels to one sampling rate by a zero-phase polyphase filter.
+    """Bring channels to one sampling rate by a zero-phase polyphase filter.
 
     The new grid is anchored at the start of the *recording*, so a part of a recording gives the very samples of the whole.
     Gaps stay gaps. A channel that already has the rate is returned as it is.
@@ -48,6 +50,11 @@ class Resample:
     ----------
     fs_hz
         The rate wanted.
+    kinds, channels
+        Only channels of these kinds or with these names are brought to it, and others keep their rates; both empty: all are,
+        except those of kind ``label``, which hold what the data set says and no signal.
+    upsample
+        Whether slower channels are brought to the rate too. Skin conductance at 4 Hz says no more at 128 Hz.
     optional
         As in every step; a record without channels is returned as it is in any case.
 
@@ -60,6 +67,9 @@ class Resample:
 
     fs_hz: float
     optional: bool = False
+    kinds: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    upsample: bool = True
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -73,12 +83,19 @@ class Resample:
 
     def plan(self, channels: Mapping[str, ChannelInfo]) -> Mapping[str, ChannelInfo]:
         """Return the channels that will be there."""
-        return {name: replace(info, fs=self.fs_hz) for name, info in channels.items()}
+        return {name: replace(info, fs=self.fs_hz) if self._moves(info) else info for name, info in channels.items()}
 
     def __call__(self, record: Record) -> Record:
-        """Return the record with every channel at ``fs_hz``."""
-        moved = {n: c if c.fs == self.fs_hz else _resampled(record, c, self.fs_hz) for n, c in record.channels.items()}
+        """Return the record with the channels that are meant at ``fs_hz``."""
+        moved = {n: _resampled(record, c, self.fs_hz) if self._moves(c) else c for n, c in record.channels.items()}
         return replace(record, channels=moved)
+
+    def _moves(self, channel: Channel | ChannelInfo) -> bool:
+        if channel.fs == self.fs_hz or (channel.fs < self.fs_hz and not self.upsample):
+            return False
+        if self.kinds or self.channels:
+            return channel.kind in self.kinds or channel.name in self.channels
+        return channel.kind != LABEL
 
 
 @dataclass(frozen=True)
@@ -144,7 +161,7 @@ class Bandpass:
         if source is None:
             return record
         self._check(source)
-        samples = _filtered(record, source, self._design(source.fs), self.low_hz)
+        samples = filtered(record, source, self._design(source.fs), self.low_hz)
         return record.with_channel(replace(source, name=self.name, samples=samples, source_name=self.channel))
 
     def _check(self, source: Channel | ChannelInfo) -> None:
@@ -154,12 +171,14 @@ class Bandpass:
                 f"channel '{self.channel}' has fs={source.fs:g} Hz, {need}; lower high_hz or add a 'resample' step before it"
             )
 
-    def _design(self, fs: float) -> _Design:
+    def _design(self, fs: float) -> Design:
         return _design(self.family, self.order, self.low_hz, self.high_hz, fs)
 
 
 @dataclass(frozen=True, eq=False)
-class _Design:
+class Design:
+    """Sections of a recursive filter for one sampling rate."""
+
     sos: F64
     rest: F64  # state after a long constant 1
     fs: float
@@ -167,19 +186,27 @@ class _Design:
 
 
 @lru_cache(maxsize=64)
-def _design(family: str, order: int, low_hz: float, high_hz: float, fs: float) -> _Design:
-    from scipy.signal import butter, cheby2, sosfilt_zi
+def _design(family: str, order: int, low_hz: float, high_hz: float, fs: float) -> Design:
+    from scipy.signal import butter, cheby2
 
     band = [low_hz, high_hz]
     if family == "butterworth":
         sos = butter(order, band, "bandpass", fs=fs, output="sos")
     else:
         sos = cheby2(order, STOP_DB, band, "bandpass", fs=fs, output="sos")
+    return designed(sos, fs)
+
+
+def designed(sos: F64, fs: float) -> Design:
+    """Return sections with what their use needs to know: their state at rest, and how long they remember."""
+    from scipy.signal import sosfilt_zi
+
     slowest = max(np.abs(np.roots(section[3:])).max() for section in sos)
-    return _Design(sos, sosfilt_zi(sos), fs, int(np.ceil(-FORGOTTEN / np.log(slowest))))
+    return Design(sos, sosfilt_zi(sos), fs, int(np.ceil(-FORGOTTEN / np.log(slowest))))
 
 
-def _filtered(record: Record, source: Channel, design: _Design, low_hz: float) -> F32:
+def filtered(record: Record, source: Channel, design: Design, low_hz: float) -> F32:
+    """Return a channel filtered forwards and backwards, run by run; runs of less than half a period become a gap."""
     x = source.samples
     gap = ~np.isfinite(x)
     valid = ~gap
@@ -195,7 +222,7 @@ def _filtered(record: Record, source: Channel, design: _Design, low_hz: float) -
     return out
 
 
-def _filter_run(x: F32, out: F32, first: int, design: _Design, period: float) -> None:
+def _filter_run(x: F32, out: F32, first: int, design: Design, period: float) -> None:
     """Fill ``out`` block by block; ``first`` is the number of ``x[0]`` in the recording."""
     block, memory = round(BLOCK_S * design.fs), design.memory
     starts = np.unique(np.concatenate(([0], np.arange(-first % block, x.size, block))))
@@ -212,7 +239,7 @@ def _filter_run(x: F32, out: F32, first: int, design: _Design, period: float) ->
         out[start:stop] = _both_ways(longer, design)[begin : begin + stop - start]
 
 
-def _filter_blocks(x: F32, out: F32, starts: I64, block: int, design: _Design) -> None:
+def _filter_blocks(x: F32, out: F32, starts: I64, block: int, design: Design) -> None:
     """Fill whole blocks that have their context on both sides, by multiplication with the squared gain.
 
     What the filter does forwards and backwards is |H|² in all, and its impulse response is over after ``memory`` samples: a
@@ -238,7 +265,7 @@ def _filter_blocks(x: F32, out: F32, starts: I64, block: int, design: _Design) -
 
 
 @lru_cache(maxsize=64)
-def _squared_gain(design: _Design, size: int) -> F32:
+def _squared_gain(design: Design, size: int) -> F32:
     turn = np.exp(-1j * 2 * np.pi * np.arange(size // 2 + 1) / size)
     response = np.ones(turn.size, np.complex128)
     for b0, b1, b2, a0, a1, a2 in design.sos:
@@ -247,7 +274,7 @@ def _squared_gain(design: _Design, size: int) -> F32:
     return gain
 
 
-def _both_ways(x: F64, design: _Design) -> F64:
+def _both_ways(x: F64, design: Design) -> F64:
     from scipy.signal import sosfilt
 
     def rest(first: F64) -> F64:

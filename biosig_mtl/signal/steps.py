@@ -36,7 +36,7 @@ def context_s(steps: Sequence[Step]) -> float:
     kind: type[Step] | None = None
     made: set[str | None] = set()
     for step in steps:
-        if type(step) is not kind or getattr(step, "channel", "") in made:
+        if type(step) is not kind or getattr(step, "channel", None) in made:
             total, longest, kind, made = total + longest, 0.0, type(step), set()
         longest = max(longest, step.reach_s)
         made.add(getattr(step, "name", None))

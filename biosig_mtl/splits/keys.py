@@ -52,7 +52,8 @@ class Keys:
         names = self.table.stimulus if "stimulus" in self.table.index else np.zeros(len(self.table), dtype=str)
         if names.size and not (names != "").any():
             raise DataError("the data set names no stimulus, which this split needs; take another split.scheme")
-        if without := np.flatnonzero(names == ""):
+        without = np.flatnonzero(names == "")
+        if without.size:
             raise DataError(
                 f"record '{self.record[without[0]]}' and its like ({without.size} windows) have no stimulus, which this split "
                 "needs; leave them out with data.exclude, or take another split.scheme"

@@ -181,10 +181,12 @@ def left_out(folds: Sequence[Fold], table: WindowTable) -> str:
 
     Counted over the folds of one seed: windows that are only ever learned from, and windows in no part (gaps, borders).
     """
-    first = [fold for fold in folds if fold.seed == folds[0].seed]
-    tested = np.concatenate([fold.test for fold in first])
-    used = np.concatenate([rows for fold in first for rows in fold.parts().values()])
-    n, never, lost = len(table), len(table) - np.unique(tested).size, len(table) - np.unique(used).size
+    tested, used = np.zeros(len(table), bool), np.zeros(len(table), bool)
+    for fold in (fold for fold in folds if fold.seed == folds[0].seed):
+        tested[fold.test] = True
+        for rows in fold.parts().values():
+            used[rows] = True
+    n, never, lost = len(table), int((~tested).sum()), int((~used).sum())
     if not never:
         return ""
     trial = table.trial

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from biosig_mtl.training.batches import Scaler
-from biosig_mtl.training.prediction import predict
-from biosig_mtl.types import F64, DataError, InputSpec, WindowTable
+from biosig_mtl.training.prediction import Predicted, mean_of, predict_full
+from biosig_mtl.training.scaling import Scaler
+from biosig_mtl.types import F64, DataError, Head, InputSpec, TrackSpec, WindowTable
 
 FORMAT = 1
 MEMBER_FILE, MODEL_FILE = "member.json", "model.json"
@@ -54,9 +54,12 @@ class Ensemble:
 
     def predict(self, table: WindowTable) -> F64:
         """Return the mean prediction of all members for every window of a table, (n, T), in the unit of the target."""
+        return self.predict_full(table).estimates
+
+    def predict_full(self, table: WindowTable, without: tuple[str, ...] = ()) -> Predicted:
+        """Return the mean of all members with probabilities and weights, see `biosig_mtl.training.prediction`."""
         rows = np.arange(len(table), dtype=np.int64)
-        each = np.stack([predict(m.model, table, rows, m.scaler) for m in self.members])
-        return np.asarray(each.mean(axis=0))
+        return mean_of([predict_full(m.model, table, rows, m.scaler, without) for m in self.members])
 
 
 def save(folder: Path, name: str, model: nn.Module, scaler: Scaler) -> None:
@@ -75,7 +78,8 @@ def save(folder: Path, name: str, model: nn.Module, scaler: Scaler) -> None:
         "model": name,
         "settings": asdict(net.settings),
         "spec": asdict(net.spec),
-        "scaler": {key: getattr(scaler, key).tolist() for key in SCALES},
+        "scaler": {key: getattr(scaler, key).tolist() for key in SCALES}
+        | {"tracks": {name: scales.tolist() for name, scales in scaler.tracks.items()}},
         "sha256": _sha256(folder / WEIGHTS_FILE),
     }
     _write_json(folder / MEMBER_FILE, content)
@@ -129,7 +133,15 @@ def load(folder: Path, make: Make) -> Ensemble:
 
 
 def _spec(told: Mapping[str, Any]) -> InputSpec:
-    return InputSpec(tuple(told["waveform_channels"]), int(told["samples"]), tuple(told["features"]), tuple(told["targets"]))
+    """Read the inputs; models of before there were tracks and heads have none."""
+    tracks = tuple(
+        TrackSpec(track["name"], tuple(track["channels"]), int(track["samples"]), float(track["fs"]))
+        for track in told.get("tracks", ())
+    )
+    heads = tuple(Head(**{**head, "edges": tuple(head["edges"])}) for head in told.get("heads", ()))
+    names = (tuple(told[key]) for key in ("waveform_channels", "features", "targets"))
+    waveform, features, targets = names
+    return InputSpec(waveform, int(told["samples"]), features, targets, tracks, heads)
 
 
 def _member(folder: Path, name: str, told: Mapping[str, Any], spec: InputSpec, make: Make) -> Member:
@@ -146,7 +158,8 @@ def _member(folder: Path, name: str, told: Mapping[str, Any], spec: InputSpec, m
         raise DataError(f"{path}: does not hold the weights of a {told['model']} with the settings in {MODEL_FILE}") from error
     model.eval()
     scales = {key: np.array(told["scaler"][key], dtype=np.float64) for key in SCALES}
-    return Member(name, model, Scaler(**scales, fitted_rows=fitted))
+    tracks = {track: np.array(pair, dtype=np.float64) for track, pair in told["scaler"].get("tracks", {}).items()}
+    return Member(name, model, Scaler(**scales, fitted_rows=fitted, tracks=tracks, heads=spec.heads))
 
 
 def _verified(path: Path, sha256: str) -> bytes:

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from biosig_mtl.training.batches import BatchSource, Scaler
 from biosig_mtl.training.independence import MIN_BATCH, pooled, projection, uhsic
-from biosig_mtl.training.prediction import as_network, moved, subject_mae
+from biosig_mtl.training.prediction import moved, source_for
+from biosig_mtl.training.scaling import Scaler
+from biosig_mtl.training.scoring import subject_mae
 from biosig_mtl.types import F64, I64, Batch, Output, WindowTable
 
 CLOSED_MASK = 0.02
@@ -61,7 +62,8 @@ def split_report(
     -------
     dict
         ``splits`` (names, the shared one first), ``mask_mean``, ``mask_std`` and ``split_std`` of each, ``uhsic`` between
-        them (K × K), ``mae`` of each target in its unit, ``removal`` (K × T: by how much the error of a target grows, as a
+        them (K × K), ``mae`` of each target in its unit (in classes, of the expected class number, where its head has
+        classes), ``removal`` (K × T: by how much the error of a target grows, as a
         share, when a split is replaced by zeros), ``gates`` (mean share of the shared split, None without gates) and
         ``warnings`` (sentences). A network that does not split gives only an empty list of splits and of warnings.
         ``history`` of the fit adds the failures that can only be seen over time.
@@ -104,7 +106,7 @@ def pooled_of(means: Tensor) -> Tensor:
 def _look(model: nn.Module, table: WindowTable, rows: I64, scaler: Scaler) -> _Seen:
     model.eval()
     net = cast("SplittingNetwork", model)
-    source = BatchSource(table, rows, scaler, waveform=as_network(model).uses_waveform)
+    source = source_for([model], table, rows, scaler)
     masks_, pooled_, gates_, errors_, removed_ = [], [], [], [], []
     with torch.inference_mode():
         for given in source.in_order(256):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from biosig_mtl.training.batches import BatchSource, Scaler, check_table, shuffled, subject_weights
+from biosig_mtl.training.batches import check_table, shuffled, subject_weights
 from biosig_mtl.training.independence import IndependenceTerm, ramp
 from biosig_mtl.training.kernel import choose_share, fit_kernel
-from biosig_mtl.training.losses import mask_coverage, masked_loss
+from biosig_mtl.training.losses import Objective, mask_coverage
 from biosig_mtl.training.precision import autocast, bf16_pays
-from biosig_mtl.training.prediction import EVALUATION_BATCH, as_network, device_of, moved, predict, subject_mae
+from biosig_mtl.training.prediction import EVALUATION_BATCH, as_network, device_of, moved, predict, source_for
+from biosig_mtl.training.scaling import Scaler
+from biosig_mtl.training.scoring import validation_scores
 from biosig_mtl.training.settings import TrainingSettings
+from biosig_mtl.training.severity import Severity, has_raters
 from biosig_mtl.training.state import fingerprint, own_chance, read_state, write_state
 from biosig_mtl.training.tally import Tally
-from biosig_mtl.training.warm_start import ridge_start
+from biosig_mtl.training.warm_start import Start, heads_start, ridge_start
 from biosig_mtl.training.weighting import LossWeights
 from biosig_mtl.types import F64, Batch, DataError, Fold, Output, WindowTable
 
 __all__ = ["FitResult", "TrainingData", "fit", "predict"]
 
+SEVERITY_RATE = 10.0
 Row = dict[str, float]
 OnEpoch = Callable[[Row], None]
 
@@ -111,21 +115,24 @@ class _Run:
         self.model, self.settings, self.scaler = model, settings, scaler
         self.fingerprint = fingerprint(settings, seed, fold)
         self.targets = tuple(table.target_names)
-        waveform = as_network(model).uses_waveform
-        self.train = BatchSource(table, fold.train, scaler, waveform=waveform)
+        self.spec = as_network(model).spec
+        self.train = source_for([model], table, fold.train, scaler)
         self.train.weight = torch.from_numpy(subject_weights(table.subject[fold.train], settings.balance_subjects))
-        self.validation = BatchSource(table, fold.validation, scaler, waveform=waveform)
+        self.validation = source_for([model], table, fold.validation, scaler)
         self.seed, self.train_subject = seed, table.subject[fold.train]
         self.train_targets = scaler.targets(table.targets[fold.train])
         self.validation_subject = table.subject[fold.validation]
         self.validation_targets = scaler.targets(table.targets[fold.validation])
+        self.objective = Objective.fit(self.spec.head, settings.loss, self.train_targets, self.train.weight.numpy())
+        device = device_of(model)
+        self.severity = Severity(self.train_subject, self.spec.head).to(device) if has_raters(self.spec.head) else None
         self.rng = torch.Generator().manual_seed(seed)
         as_network(model).answers.set_target_scale(torch.from_numpy(scaler.target_mean), torch.from_numpy(scaler.target_scale))
         if settings.skip_start == "ridge" and as_network(model).answers.skip is not None:
             self._start_skip(table.subject[fold.train], seed)
-        self.weights = LossWeights(settings.weighting, len(self.targets), settings.fixed_weights).to(device_of(model))
+        self.weights = LossWeights(settings.weighting, len(self.targets), settings.fixed_weights).to(device)
         self.term: IndependenceTerm | None = None
-        self.optimiser = torch.optim.AdamW(_groups(model, self.weights, settings), lr=settings.lr)
+        self.optimiser = torch.optim.AdamW(_groups(model, [self.weights, self.severity], settings), lr=settings.lr)
         self.average = {n: p.detach().clone() for n, p in model.named_parameters()} if settings.average else {}
         self.epoch, self.step = 0, 0
         self.history: list[Row] = []
@@ -140,8 +147,16 @@ class _Run:
     def _start_skip(self, subject: NDArray[np.str_], seed: int) -> None:
         answers = as_network(self.model).answers
         inputs, targets = self.train.linear_inputs()
-        said = answers.said_for(targets.to(device_of(self.model))).double().cpu().numpy()
-        slopes, offsets = ridge_start(inputs.double().numpy(), said, subject, self.train.weight.double().numpy(), seed)
+        columns = [*answers.seen, *(len(self.spec.features) + column for column in answers.seen)]
+        shown = inputs[:, columns].double().numpy()
+        weight = self.train.weight.double()
+        if answers.outputs == 1:
+            said = answers.said_for(targets.to(device_of(self.model))).double().cpu().numpy()
+            slopes, offsets = ridge_start(shown, said, subject, weight.numpy(), seed)
+        else:
+            each = self.objective.weights(targets, weight).numpy()
+            start = Start(shown, targets.double().numpy(), subject, each, seed)
+            slopes, offsets = heads_start(start, self.spec.head, answers.outputs)
         answers.set_linear_skip(torch.from_numpy(slopes), torch.from_numpy(offsets))
 
     @property
@@ -156,8 +171,11 @@ class _Run:
         tally = Tally(len(self.targets))
         skipped = self.term.skipped if self.term is not None else 0
         for positions in shuffled(len(self.train), self.settings.batch_size, self.rng):
-            batch = self.settings.augmentation.apply(self.train.batch(positions), self.rng)
-            self._step(moved(batch, self.model), tally)
+            batch = self.settings.augmentation.apply(self.train.batch(positions), self.rng, self.spec)
+            batch = moved(batch, self.model)
+            if self.severity is not None:
+                batch = replace(batch, offset=self.severity(positions))
+            self._step(batch, tally)
         self.weights.end_epoch(tally.losses())
         row = self._row(tally, skipped)
         self.epoch += 1
@@ -184,12 +202,14 @@ class _Run:
 
     def _loss(self, out: Output, batch: Batch, tally: Tally) -> Tensor:
         s = self.settings
-        losses, present = masked_loss(out.predictions.float(), batch.targets, batch.weight, s.loss)
+        losses, present = self._judge(out.predictions, out.logits, batch)
         tally.add_losses(losses, present)
         total: Tensor = self.weights(losses, present)
         if out.private is not None and s.private_head_weight:
-            alone, _ = masked_loss(out.private.float(), batch.targets, batch.weight, s.loss)
+            alone, _ = self._judge(out.private, out.private_logits, batch)
             total = total + s.private_head_weight * alone.sum()
+        if self.severity is not None and s.severity_ridge:
+            total = total + s.severity_ridge * self.severity.penalty()
         if out.masks is not None and s.mask_coverage_weight and not getattr(self.model, "paper_mode", False):
             total = total + s.mask_coverage_weight * mask_coverage(out.masks.float())
         share = ramp(self.epoch, s.mi_ramp_epochs)
@@ -199,6 +219,10 @@ class _Run:
                 tally.dependence.append(float(dependence.detach()))
                 total = total + s.mi_weight * share * dependence
         return total
+
+    def _judge(self, predictions: Tensor, logits: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
+        logits = logits.float() if logits is not None else None
+        return self.objective(predictions.float(), logits, batch.targets, batch.weight)
 
     def _dependence(self, splits: Tensor) -> Tensor | None:
         if self.term is None:
@@ -246,13 +270,15 @@ class _Run:
         if len(self.validation) == 0:
             return np.full(len(self.targets), np.nan)
         self.model.eval()
-        parts = []
+        parts, logits = [], []
         with torch.inference_mode():
             for batch in self.validation.in_order(EVALUATION_BATCH):
                 here = moved(batch, self.model)
                 out: Output = functional_call(self.model, self.average, (here,)) if self.average else self.model(here)
-                parts.append(out.predictions.float().cpu().numpy())
-        return subject_mae(np.concatenate(parts) - self.validation_targets, self.validation_subject)
+                parts.append(out.predictions.float().cpu())
+                logits += [out.logits.float().cpu()] if out.logits is not None else []
+        told = torch.cat(logits) if logits else None
+        return validation_scores(self.objective, torch.cat(parts), told, self.validation_targets, self.validation_subject)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a resumed run needs to end with the same bits."""
@@ -261,6 +287,7 @@ class _Run:
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "weights": self.weights.state_dict(),
+            "severity": self.severity.state_dict() if self.severity is not None else None,
             "term": self.term.state_dict() if self.term is not None else None,
             "average": self.average,
             "best": self.best,
@@ -276,6 +303,8 @@ class _Run:
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.weights.load_state_dict(state["weights"])
+        if self.severity is not None:
+            self.severity.load_state_dict(state["severity"])
         if state["term"] is not None:
             self.term = self._make_term(state["term"]["splits"], state["term"]["width"])
             self.term.load_state_dict(state["term"])
@@ -320,18 +349,28 @@ class _Run:
         for t, name in enumerate(self.targets):
             if len(self.validation) and not np.isfinite(self.validation_targets[:, t]).any():
                 told.append(f"target '{name}' is unknown in all validation windows and did not steer early stopping")
+            told += self._absent_classes(t, name)
         return tuple(told)
 
+    def _absent_classes(self, t: int, name: str) -> list[str]:
+        words = self.spec.head[t].names()
+        here = np.unique(self.train_targets[np.isfinite(self.train_targets[:, t]), t])
+        return [f"no training window has the class '{word}' of '{name}'" for k, word in enumerate(words) if k not in here]
 
-def _groups(model: nn.Module, weights: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """Decay matrices, not biases, norms, embeddings or loss weights; the linear skip learns at its own pace."""
+
+def _groups(model: nn.Module, others: list[nn.Module | None], settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Decay matrices, not biases, norms, embeddings, loss weights or severities; the linear skip learns at its own pace.
+
+    Severities learn faster: each sees the windows of one person only.
+    """
     skip = as_network(model).answers.skip
     slow = list(skip.parameters()) if skip is not None else []
     named = [(name, p) for name, p in model.named_parameters() if all(p is not s for s in slow)]
+    weighing, severe = (list(other.parameters()) if other is not None else [] for other in others)
     decayed = [p for name, p in named if name.endswith("weight") and p.ndim > 1]
     rest = [p for name, p in named if not (name.endswith("weight") and p.ndim > 1)]
     return [
         {"params": decayed, "weight_decay": settings.weight_decay, "share": 1.0},
-        {"params": [*rest, *weights.parameters()], "weight_decay": 0.0, "share": 1.0},
+        {"params": [*rest, *weighing], "weight_decay": 0.0, "share": 1.0},
         {"params": slow, "weight_decay": 0.0, "share": settings.skip_rate},
-    ]
+    ] + ([{"params": severe, "weight_decay": 0.0, "share": SEVERITY_RATE}] if severe else [])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from biosig_mtl.training.batches import Augmentation
+from biosig_mtl.training.augmentation import Augmentation
 from biosig_mtl.training.independence import Independence, Pairs
 from biosig_mtl.training.losses import Loss
+from biosig_mtl.training.person import PerSubject
 from biosig_mtl.training.weighting import Weighting
 
 
@@ -23,7 +24,7 @@ class TrainingSettings:
     patience
         Epochs without a better validation score after which training stops; 0 = never stop early.
     loss
-        Of scaled targets: ``huber`` (δ = 1 standard deviation), ``mae`` or ``mse``.
+        Of scaled targets: ``huber`` (δ = 1 standard deviation), ``mae`` or ``mse``; heads of classes have their own.
     weighting, fixed_weights
         How the losses of the targets become one, see `LossWeights`.
     mi, mi_weight, mi_ramp_epochs, mi_pairs
@@ -41,8 +42,13 @@ class TrainingSettings:
         Decay of a running average of the weights, which is then what is validated and kept; 0 = off.
     ensemble
         Number of networks, each with its own start and order, whose predictions are averaged.
+    severity_ridge
+        Weight of the mean squared severity of training raters, for heads of kind ``rasch``.
     amp
         ``bf16`` mixed precision, ``auto`` after a short timing trial (then two machines may differ in the last digits).
+    per_subject
+        Show each feature a second time beside what is usual for the person: in the ``past`` of the window, or over the person's
+        ``whole`` recording, of which the later part is the future (see `biosig_mtl.training.person`).
     """
 
     epochs: int = 30
@@ -66,7 +72,9 @@ class TrainingSettings:
     skip_rate: float = 0.1
     average: float = 0.95
     ensemble: int = 1
+    severity_ridge: float = 0.05
     amp: Literal["off", "auto", "bf16"] = "off"
+    per_subject: PerSubject = "none"
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -83,6 +91,7 @@ class TrainingSettings:
             "private_head_weight",
             "mask_coverage_weight",
             "skip_rate",
+            "severity_ridge",
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"need {name} >= 0, got {getattr(self, name)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biosig_mtl.data import manifest, synthetic
+from biosig_mtl.data import cohort_folder, manifest, synthetic
 from biosig_mtl.data.physiology import Circulation, circulate, ecg_wave, pulse_wave, volume_shape
 from biosig_mtl.data.synthetic import COMMENT, FAULTS, MARKER, Cohort, SimulatedRecord, faults, people, simulate, site, write
 from biosig_mtl.types import DataError
@@ -288,7 +288,7 @@ def test_nobody_sees_half_a_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(synthetic, "_write_csv", dies)
+    monkeypatch.setattr(synthetic, "write_csv", dies)
     with pytest.raises(KeyboardInterrupt):
         write(SMALL, tmp_path / "cohort")
     assert list(tmp_path.iterdir()) == []
@@ -304,7 +304,7 @@ def test_of_two_writers_the_faster_one_wins(tmp_path: Path, monkeypatch: pytest.
         done.replace(tmp_path / "cohort")
 
     monkeypatch.setattr(synthetic, "_write_all", meanwhile)
-    monkeypatch.setattr(synthetic, "_clear", lambda _: None)
+    monkeypatch.setattr(cohort_folder, "_clear", lambda _: None)
     assert contents(write(SMALL, tmp_path / "cohort")) == whole
 
 

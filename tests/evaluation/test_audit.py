@@ -10,8 +10,8 @@ import pytest
 
 from biosig_mtl.evaluation import audit, duplicates
 from biosig_mtl.evaluation.audit import Control, Evidence, Fitted, Inputs
-from biosig_mtl.tasks import BLOOD_PRESSURE
-from biosig_mtl.types import Check, Fold, Predictions
+from biosig_mtl.tasks import AFFECT, BLOOD_PRESSURE
+from biosig_mtl.types import Check, Fold, Guarantee, Head, Predictions
 from biosig_mtl.windows.identity import fingerprints
 
 SUBJECTS, EACH, FOLDS = 12, 6, 3
@@ -252,3 +252,190 @@ def test_training_seeds_must_each_predict_every_fold() -> None:
     fields = ("row", "fold", "seed", "subject", "onset_s", "y_true", "y_pred")
     lost = replace(parts, **{name: getattr(parts, name)[keep] for name in fields})
     assert f"{given[2].test.size} missing" in failed(honest(predictions=lost))["predictions_complete"]
+
+
+# ---------------------------------------------------------------------------------------------------------- what is promised
+NEW_PEOPLE = Guarantee(("subject", "trial", "window"), True, "nobody who is tested was learned from")
+NEW_STIMULI = Guarantee(("stimulus", "trial", "window"), False, "people are shared, clips are not")
+LATER = Guarantee(("window", "past"), False, "only what comes later is tested")
+STIMULUS = np.tile(np.repeat(["clip0", "clip1", "clip2"], 2), SUBJECTS)
+TRIAL = np.array([f"{a}/{b}" for a, b in zip(SUBJECT, STIMULUS, strict=True)])
+SPANS = audit.Spans(SUBJECT, np.tile(np.arange(EACH) * 8.0, SUBJECTS), np.tile(np.arange(EACH) * 8.0 + 8.0, SUBJECTS))
+
+
+def promised(guarantee: Guarantee, given: tuple[Fold, ...] = (), **words: Any) -> Evidence:
+    """Return evidence of a run that says of every window which trial, stimulus and seconds it is."""
+    facts = {"trial": TRIAL, "stimulus": STIMULUS, "spans": SPANS, **words}
+    return honest(folds=given or folds(), guarantee=guarantee, **facts)
+
+
+def by_clip() -> tuple[Fold, ...]:
+    """Folds over clips: everybody is in all parts; the later part of the other clips chooses."""
+    rows = [np.flatnonzero(f"clip{i}" == STIMULUS) for i in range(3)]
+    return tuple(Fold(rows[(i + 2) % 3], rows[(i + 1) % 3], rows[i], number=i, unit="stimulus") for i in range(3))
+
+
+def in_time() -> Fold:
+    """Of every recording the first two windows teach, the third chooses, a gap, and the last two are tested."""
+    turn = np.tile(np.arange(EACH), SUBJECTS)
+    return Fold(np.flatnonzero(turn < 2), np.flatnonzero(turn == 2), np.flatnonzero(turn > 3), unit="time")
+
+
+def test_a_kept_promise_is_told() -> None:
+    checks = {c.name: c for c in audit.run(promised(NEW_PEOPLE), np.random.default_rng(0))}
+    assert all(c.passed for c in checks.values()), [c for c in checks.values() if not c.passed]
+    assert checks["protocol_guarantee"].detail == (
+        "nobody who is tested was learned from (never on both sides: subject, trial, window; 3 folds looked at)"
+    )
+    assert checks["trial_overlap"].detail == "none of 36 trials is in two parts of one of 3 folds"
+    assert failed(promised(NEW_STIMULI, by_clip())) == {}
+    assert failed(promised(LATER, (in_time(),))) == {}
+
+
+def test_a_protocol_that_tests_known_people_must_have_said_so() -> None:
+    said = audit.subject_overlap(promised(NEW_STIMULI, by_clip()))
+    assert said.passed
+    assert said.detail.startswith("12 of 12 subjects in two parts")
+    assert "not subject-independent: this protocol tests people it has learned from: people are shared" in said.detail
+    unsaid = failed(honest(folds=by_clip()))
+    assert "subject_overlap" in unsaid
+    broken = failed(promised(NEW_PEOPLE, by_clip()))
+    assert "subject_overlap" in broken
+    assert "fold 0: subject 's00' is in train and in test" in broken["protocol_guarantee"]
+    first, *rest = by_clip()
+    doubled = (replace(first, calibration=first.test[:1]), *rest)
+    assert "1 windows twice in a fold" in audit.subject_overlap(promised(NEW_STIMULI, doubled)).detail
+    assert not audit.subject_overlap(promised(NEW_STIMULI, doubled)).passed
+
+
+@pytest.mark.parametrize(("source", "into"), [("test", "train"), ("test", "validation"), ("validation", "train")])
+def test_a_stimulus_on_both_sides_is_named(source: str, into: str) -> None:
+    first, *rest = by_clip()
+    moved = first.parts()[source][:2]
+    parts = {**first.parts(), source: first.parts()[source][2:], into: np.append(first.parts()[into], moved)}
+    bad = replace(first, train=parts["train"], validation=parts["validation"], test=parts["test"])
+    detail = failed(promised(NEW_STIMULI, (bad, *rest)))["protocol_guarantee"]
+    assert f"stimulus '{STIMULUS[moved[0]]}'" in detail
+
+
+def test_a_trial_in_two_parts_fails_whatever_is_said_of_people() -> None:
+    """Random windows of one trial on both sides: the leak that gives any score one likes."""
+    group = np.arange(N) % FOLDS
+    rows = [np.nonzero(group == i)[0] for i in range(FOLDS)]
+    leaky = tuple(Fold(rows[(i + 2) % 3], rows[(i + 1) % 3], rows[i], number=i, leaky=True) for i in range(FOLDS))
+    for guarantee in (NEW_PEOPLE, NEW_STIMULI, Guarantee((), False, "nothing is promised")):
+        found = failed(promised(guarantee, leaky))
+        assert (
+            "windows belong to one of 36 trials that another part has; fold 0: trial 's00/clip1' is in train and in test"
+            in found["trial_overlap"]
+        )
+        assert "split_scheme" in found
+    assert "trial_overlap" in failed(honest(folds=leaky, trial=TRIAL))
+    assert "protocol_guarantee" not in failed(honest(folds=leaky, trial=TRIAL))
+
+
+def test_a_cut_through_a_trial_must_follow_time() -> None:
+    good = in_time()
+    check = audit.trial_overlap(promised(LATER, (good,), trial=SUBJECT))
+    assert check.passed
+    assert check.detail == "48 test windows come later in a trial that was learned from; no sample is on both sides"
+    late = replace(good, train=good.test, test=good.train)
+    detail = failed(promised(LATER, (late,), trial=SUBJECT))["trial_overlap"]
+    assert "break the order of time; fold 0: record 's00', the test window at 0 s lies before the end" in detail
+    longer = replace(SPANS, end_s=SPANS.end_s + 16.0)
+    shared = failed(promised(LATER, (good,), trial=SUBJECT, spans=longer))
+    assert set(shared) == {"trial_overlap", "protocol_guarantee"}
+    assert "nothing to look at" in failed(promised(LATER, (good,), trial=SUBJECT, spans=None))["trial_overlap"]
+
+
+def test_a_shared_sample_is_found_in_both_directions() -> None:
+    """Windows that overlap by half: neighbours in two parts share four seconds, whichever comes first."""
+    half = audit.Spans(SUBJECT, SPANS.start_s / 2, SPANS.start_s / 2 + 8.0)
+    first = folds()[0]
+    assert "protocol_guarantee" not in failed(promised(NEW_PEOPLE, spans=half))
+    for rows in (first.test[:1], first.test[EACH - 1 : EACH]):
+        moved = replace(first, train=np.append(first.train, rows), test=np.setdiff1d(first.test, rows))
+        guarantee = Guarantee(("window",), False, "no sample twice")
+        detail = audit.protocol_guarantee(promised(guarantee, (moved,), spans=half)).detail
+        assert "fold 0: a sample of record" in detail
+        assert audit.protocol_guarantee(promised(guarantee, (moved,))).passed
+
+
+def test_the_twin_of_a_fold_must_be_innocent() -> None:
+    first = folds()[0]
+    good = replace(in_time(), twin=first)
+    assert audit.protocol_guarantee(promised(LATER, (good,))).passed
+    bad = replace(first, train=np.append(first.train, first.test[0]))
+    detail = failed(promised(LATER, (replace(good, twin=bad),)))["protocol_guarantee"]
+    assert "the uncalibrated twin of fold 0: subject" in detail
+
+
+def test_a_promise_that_nobody_could_check_is_not_kept() -> None:
+    for word, unit in (("stimulus", "stimulus"), ("trial", "trial"), ("spans", "window")):
+        check = audit.protocol_guarantee(promised(NEW_STIMULI, by_clip(), **{word: None}))
+        assert not check.passed
+        assert check.detail == f"nothing to look at: the run handed over no {unit}"
+    assert not audit.protocol_guarantee(honest()).passed
+    unknown = Guarantee(("moon",), True, "the moon is another")
+    assert "no moon" in audit.protocol_guarantee(promised(unknown)).detail
+    nameless = np.where(STIMULUS == "clip1", "", STIMULUS)
+    assert "without a stimulus" in failed(promised(NEW_STIMULI, by_clip(), stimulus=nameless))["protocol_guarantee"]
+
+
+def test_spans_come_from_the_table_and_tell_data_sets_apart() -> None:
+    import pandas as pd
+
+    from biosig_mtl.types import WindowTable
+
+    columns = {"record": ["r", "r"], "dataset": ["one", "two"], "onset_s": [0.0, 4.0], "end_s": [8.0, 12.0]}
+    none = np.empty((2, 0), np.float32)
+    table = WindowTable(pd.DataFrame(columns), none, (), none[:, None], (), 1.0, none, ())
+    spans = audit.spans_of(table)
+    assert spans.record.tolist() == ["one/r", "two/r"]
+    assert (spans.start_s.tolist(), spans.end_s.tolist()) == ([0, 4], [8, 12])
+    del columns["dataset"]
+    assert audit.spans_of(replace(table, index=pd.DataFrame(columns))).record.tolist() == ["r", "r"]
+
+
+# ------------------------------------------------------------------------------------------------------------------ of affect
+def test_windows_without_the_channel_are_counted_and_not_compared() -> None:
+    wave = WAVEFORM.copy()
+    wave[:6, 0] = np.nan
+    assert (
+        "(compared: all 72 windows, 6 of them without the channel)"
+        in audit.near_equal_waveforms(honest(waveform=wave), np.random.default_rng(0)).detail
+    )
+    wave[-1, 0] = 3 * wave[20, 0] - 5
+    assert failed(honest(waveform=wave))["near_equal_waveforms"].startswith("1 pairs")
+    assert "nothing to look at" in failed(honest(waveform=np.full_like(wave, np.nan)))["near_equal_waveforms"]
+
+
+def test_probabilities_must_add_up() -> None:
+    good = replace(predict(folds()), target_names=("valence", "arousal"), heads=(Head(), Head("binary", (5.0,))))
+    shares = np.tile([0.25, 0.75], (N, 1))
+    assert audit.predictions_complete(honest(predictions=replace(good, probabilities={"arousal": shares}))).passed
+    for wrong in (np.nan, 0.9, -0.25):
+        bad = shares.copy()
+        bad[3, 0] = wrong
+        detail = failed(honest(predictions=replace(good, probabilities={"arousal": bad})))["predictions_complete"]
+        assert detail.endswith("1 rows of probabilities that do not add up to 1")
+
+
+def test_the_control_of_classes_and_of_ratings() -> None:
+    chance = (Control(1.0, (0.9, 1.1)), Control(0.01, (-0.1, 0.1), "ccc", 0.0))
+    classes = Control(0.5, (0.45, 0.55), "balanced_accuracy", 0.5)
+    good = {"valence": chance, "arousal": (classes,)}
+    given = replace(honest(), task=AFFECT, negative_control=good, predictions=None)
+    check = audit.negative_control(given)
+    assert check.passed
+    assert check.detail.endswith(
+        "valence MASE 1.000 (0.900–1.100), CCC 0.010 (-0.100–0.100), arousal balanced accuracy 0.500 (0.450–0.550); "
+        "no better than chance"
+    )
+    leak = Control(0.8, (0.7, 0.9), "balanced_accuracy", 0.5)
+    bad = audit.negative_control(replace(given, negative_control={"valence": chance, "arousal": leak}))
+    assert not bad.passed
+    assert bad.detail.endswith("the labels leak into arousal")
+    assert not audit.negative_control(replace(given, negative_control={"valence": chance, "arousal": ()})).passed
+    part = replace(predict(folds()), target_names=("valence",))
+    assert audit.negative_control(replace(given, negative_control={"valence": chance}, predictions=part)).passed

@@ -5,18 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from biosig_mtl.models.blocks import (
-    ENCODERS,
-    Answers,
-    FeatureDropout,
-    FeatureTokens,
-    StackedLinear,
-    TokenChoice,
-    Tokens,
-    attend,
-    families,
-    position_code,
-)
+from biosig_mtl.models.answers import Answers
+from biosig_mtl.models.blocks import FeatureDropout, StackedLinear, attend, position_code
+from biosig_mtl.models.encoders import ENCODERS, TokenChoice
+from biosig_mtl.models.tokens import FeatureTokens, Tokens, families
 from biosig_mtl.types import Batch, InputSpec
 
 
@@ -131,12 +123,12 @@ def test_ordered_answers_keep_the_pulse_pressure_above_its_margin(names: tuple[s
     mean, scale = torch.tensor([truth[n][0] for n in names]), torch.tensor([truth[n][1] for n in names])
     answers.set_target_scale(mean, scale)
     said = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)) * 6
-    told = mean + scale * answers(said, _empty_batch(500))
+    told = mean + scale * answers(said, _empty_batch(500)).predictions
     s, d = names.index("sbp"), names.index("dbp")
     assert (told[:, s] - told[:, d] >= 5.0 - 1e-3).all()
     assert torch.allclose(told[:, d], mean[d] + scale[d] * said[:, d], atol=1e-3)
     # An answer of zero is the training mean of both.
-    assert torch.allclose(answers(torch.zeros(1, 2), _empty_batch(1)), torch.zeros(1, 2), atol=1e-5)
+    assert torch.allclose(answers(torch.zeros(1, 2), _empty_batch(1)).predictions, torch.zeros(1, 2), atol=1e-5)
 
 
 def test_ordered_answers_need_both_pressures() -> None:
@@ -149,14 +141,14 @@ def test_linear_skip_starts_as_nothing() -> None:
     answers = Answers(spec, linear_skip=True, min_pulse_pressure=None)
     batch = Batch(torch.empty(3, 0, 0), torch.randn(3, 1), torch.zeros(3, 1).bool(), torch.zeros(3, 2), torch.ones(3))
     said = torch.randn(3, 2)
-    assert torch.equal(answers(said, batch), said)
+    assert torch.equal(answers(said, batch).predictions, said)
 
 
 def test_said_for_is_what_has_to_be_said() -> None:
     answers = Answers(InputSpec((), 0, ("a.x",), ("sbp", "dbp")), linear_skip=False, min_pulse_pressure=5.0)
     answers.set_target_scale(torch.tensor([128.0, 72.0]), torch.tensor([20.0, 11.0]))
     targets = torch.tensor([[1.0, 0.5], [0.0, 0.0], [-1.0, -2.0]])
-    assert torch.allclose(answers(answers.said_for(targets), _empty_batch(3)), targets, atol=1e-4)
+    assert torch.allclose(answers(answers.said_for(targets), _empty_batch(3)).predictions, targets, atol=1e-4)
     crossed = torch.tensor([[-3.0, 3.0], [0.1, float("nan")]])  # 68 over 105 mmHg, and an unknown
     said = answers.said_for(crossed)
     assert torch.isfinite(said[0]).all()

@@ -241,8 +241,10 @@ def test_hard_sharing_refuses_nonsense() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(models.MODELS))
-def test_every_model_answers_every_target(make_spec: MakeSpec, make_batch: MakeBatch, name: str) -> None:
-    spec = make_spec()
+def test_every_model_answers_every_target(
+    make_spec: MakeSpec, make_affect_spec: MakeSpec, make_batch: MakeBatch, name: str
+) -> None:
+    spec = make_affect_spec() if name == "histn" else make_spec()
     model = models.build(name, models.MODELS[name].settings(width=8), spec)
     out = model(make_batch(spec))
     assert out.predictions.shape == (12, 2)

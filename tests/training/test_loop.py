@@ -18,7 +18,7 @@ from biosig_mtl.models.split_merge import SplitMergeSettings
 from biosig_mtl.training.batches import NO_AUGMENTATION, Scaler, spec_of
 from biosig_mtl.training.loop import FitResult, TrainingData, fit, predict
 from biosig_mtl.training.precision import bf16_pays
-from biosig_mtl.training.prediction import subject_mae
+from biosig_mtl.training.scoring import subject_mae
 from biosig_mtl.training.settings import TrainingSettings
 from biosig_mtl.types import DataError, Fold, WindowTable
 
@@ -200,8 +200,8 @@ def test_every_choice_trains(make_table: MakeTable, words: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("name", sorted(models.MODELS))
-def test_every_model_trains_and_predicts(make_table: MakeTable, name: str) -> None:
-    table = make_table()
+def test_every_model_trains_and_predicts(make_table: MakeTable, make_affect: MakeTable, name: str) -> None:
+    table = make_affect() if name == "histn" else make_table()
     torch.manual_seed(0)
     model = models.build(name, models.MODELS[name].settings(width=8), spec_of(table))
     scaler = Scaler.fit(table, FOLD.train)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biosig_mtl.data.readers.files import check_file
 from biosig_mtl.types import F64, DataError
@@ -38,6 +39,46 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, F64]:
     except (ValueError, OverflowError):
         raise _wrong(path, text, names) from None
     return {name: frame[name].to_numpy(dtype=np.float64) for name in names}
+
+
+def read_stamped(path: Path, time: str, value: str, device: str, kept: str) -> tuple[F64, F64]:
+    """Read stamped samples: times and values of the rows of one device, in order of time.
+
+    Parameters
+    ----------
+    time, value
+        Columns of the time stamp and of the samples.
+    device
+        Column of the device's serial number; it may be missing.
+    kept
+        The serial whose rows are kept where there are several; empty: there must be only one.
+
+    Raises
+    ------
+    DataError
+        A column is missing, a cell is no number, rows of several devices and none to choose.
+    """
+    numbers = read_columns(path, (time, value))
+    serials = _serials(path, device)
+    rows = np.ones(numbers[time].size, bool)
+    if serials is not None and np.unique(serials).size > 1:
+        if kept not in serials:
+            found = ", ".join(np.unique(serials)[:4])
+            raise DataError(f"{path}: holds rows of several devices ({found}) and it is not known which one was worn")
+        rows = serials == kept
+    rows &= np.isfinite(numbers[time])
+    order = np.argsort(numbers[time][rows], kind="stable")
+    return numbers[time][rows][order], numbers[value][rows][order]
+
+
+def _serials(path: Path, device: str) -> NDArray[np.str_] | None:
+    text = _text(path)
+    if device not in [cell.strip() for cell in text.partition("\n")[0].split(",")]:
+        return None
+    import pandas as pd
+
+    frame = pd.read_csv(io.StringIO(text), usecols=[device], dtype=str, skipinitialspace=True, index_col=False)
+    return frame[device].fillna("").to_numpy(dtype=str)
 
 
 def _text(path: Path) -> str:

@@ -63,3 +63,19 @@ def unit_of(scale: tuple[float, float]) -> str:
     ('0.5..9.5', '-1..1')
     """
     return f"{scale[0]:g}..{scale[1]:g}"
+
+
+def scale_of(unit: str) -> tuple[float, float]:
+    """Return the scale that a unit tells; raise ``ValueError`` where it tells none.
+
+    >>> scale_of("0.5..9.5")
+    (0.5, 9.5)
+    """
+    low, dots, high = unit.partition("..")
+    try:
+        scale = float(low), float(high)
+    except ValueError:
+        scale = (math.nan, math.nan)
+    if not (dots and scale[0] < scale[1]):
+        raise ValueError(f"need a scale like '1..9', got '{unit}'")
+    return scale

@@ -39,7 +39,18 @@ def _lister(module: str) -> Lister:
 # Data sets that have a module of their own: ``open_<format>`` and ``list_<format>`` in the module of that name. They stand on
 # the general readers, so they are imported late: otherwise the two would import each other.
 _AFFECT = (
+    "mahnob",
+    "kemocon",
+    "gameemo",
+    "case",
+    "amigos",
     "dasps",
+    "deap",
+    "deap_bdf",
+    "dreamer",
+    "faced",
+    "seed",
+    "wesad",
     "stress_predict",
 )
 
@@ -51,11 +62,14 @@ READERS: dict[str, Reader] = {
     "edf": open_edf,
     "mne": open_mne,
     "e4": open_e4,
+    "paired": _reader("readers.paired"),
     **{name: _reader(f"affect.{name}") for name in _AFFECT},
 }
 
 # Formats whose records are found by rules of their own: folder of the set and the manifest's options → records.
 LISTERS: dict[str, Lister] = {
+    "e4": _lister("readers.e4"),
+    "paired": _lister("readers.paired"),
     **{name: _lister(f"affect.{name}") for name in _AFFECT},
 }
 
@@ -128,7 +142,7 @@ def entry_for(
 
 def _sniff(path: Path) -> str:
     suffix = path.suffix.lower()
-    if (suffix == ".zip" or path.is_dir()) and looks_like_e4(path):
+    if suffix == ".zip" or (path.is_dir() and looks_like_e4(path)):
         return "e4"
     if suffix in {".mat", ".dat", ".eeg"}:
         return _by_company(path, suffix)
@@ -140,9 +154,8 @@ def _sniff(path: Path) -> str:
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     check_file(path)
-    raise DataError(
-        f"{path}: format not known; readable are {', '.join(sorted(_BY_SUFFIX))}, .mat (UCI cells), .txt (PPG-BP), a zip or folder of an Empatica E4"
-    )
+    others = ".mat (UCI cells), .txt (PPG-BP), a zip or folder of an Empatica E4"
+    raise DataError(f"{path}: format not known; readable are {', '.join(sorted(_BY_SUFFIX))}, {others}")
 
 
 def _by_company(path: Path, suffix: str) -> str:

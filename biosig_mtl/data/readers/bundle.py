@@ -1,4 +1,4 @@
-"""A folder or a zip of small files, read in place: nothing is unpacked to disk, and nothing that a zip merely claims is believed."""
+"""A folder or a zip of small files, read in place: nothing is unpacked to disk, no claim of a zip is believed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from biosig_mtl.data.readers.files import check_file
 from biosig_mtl.types import DataError
 
-# A text of 14 days at 64 Hz has about 600 MB; a zip whose text shrinks by more than this was made to fill the memory.
-_MOST_BYTES = 1 << 29
+# As long as the battery of a wristband lasts (48 h), the largest text of it has about 90 MB; text of samples shrinks by about
+# 6, text of nothing but zeros by 1000: a large one of that kind was made to fill the memory.
+_MOST_BYTES = 1 << 28
 _MOST_SHRUNK = 300
 _SMALL_BYTES = 1 << 22
 _MOST_MEMBERS = 10_000
@@ -37,24 +38,31 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
     Raises
     ------
     DataError
-        Neither of them; damaged or encrypted; a member's name leads out of the zip; more than 512 MB or packed too densely.
+        Neither of them; damaged or encrypted; a member's name leads out of the zip; more than 256 MB or packed too densely.
     """
     if path.is_dir():
         files = {p.relative_to(path).as_posix(): p for p in sorted(path.rglob("*")) if p.is_file() and not _hidden(p.name)}
         yield Bundle(path, tuple(files), lambda name: _whole(files[name]))
         return
     check_file(path)
+    with _zip(path) as archive:
+        members = archive.infolist()
+        if len(members) > _MOST_MEMBERS:
+            raise DataError(f"{path}: the zip claims {len(members)} members, more than any export has")
+        names = tuple(_safe(m.filename, path) for m in members if not m.is_dir())
+        yield Bundle(path, tuple(n for n in names if not _hidden(n)), lambda name: _member(archive, name, path))
+
+
+def _zip(path: Path) -> zipfile.ZipFile:
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if len(members) > _MOST_MEMBERS:
-                raise DataError(f"{path}: the zip claims {len(members)} members, more than any export has")
-            names = tuple(_safe(m.filename, path) for m in members if not m.is_dir())
-            yield Bundle(path, tuple(n for n in names if not _hidden(n)), lambda name: _member(archive, name, path))
+        return zipfile.ZipFile(path)
     except _ZIP_ERRORS as error:
-        raise DataError(
-            f"{path}: not readable as a zip: {str(error).splitlines()[0][:100] if str(error) else error!r}"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    said = str(error).splitlines()[0][:100] if str(error) else repr(error)
+    return DataError(f"{path}: not readable as a zip: {said}")
 
 
 def _whole(path: Path) -> bytes:
@@ -74,7 +82,10 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
         raise DataError(
             f"{path}: '{name}' would unpack to {info.file_size >> 20} MB from {info.compress_size >> 10} kB: refused"
         )
-    return archive.read(info)
+    try:
+        return archive.read(info)
+    except _ZIP_ERRORS as error:
+        raise _unreadable(path, error) from error
 
 
 def _safe(name: str, path: Path) -> str:

@@ -16,8 +16,9 @@ _ELECTRODE = (
     r"([-_ ].*)?"
 )
 
-# In each kind: names in order of preference. EXG1 … EXG8 of BioSemi may be eye, muscle or heart: only a manifest knows. Lead II shows the R wave upright, so it goes before the others; a wrist or finger
-# artery line may be called ABP or ART. Pulmonary and venous pressures (PAP, CVP) are none of these.
+# In each kind: names in order of preference. Lead II shows the R wave upright, so it goes before the others; a wrist or finger
+# artery line may be called ABP or ART. Pulmonary and venous pressures (PAP, CVP) are none of these. EXG1 to EXG8 of BioSemi may
+# be eye, muscle or heart: only a manifest knows.
 NAMES: dict[str, tuple[str, ...]] = {
     "ppg": (r"pleth\w*", r"ppg.*", r"bvp", r"plet", r".*photopleth.*"),
     "ecg": (r"ii", r"mlii", r"(ecg|ekg).*ii", r"i", r"mli", r"iii", r"mliii", r"(ecg|ekg).*", r"v\d?", r"mcl\d?", r"av[rlf]"),

@@ -10,24 +10,36 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from biosig_mtl.data.found import Found, natural
 from biosig_mtl.data.readers.bundle import Bundle, open_bundle
 from biosig_mtl.data.readers.channels import kind_of, match
 from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.types import F32, F64, ChannelInfo, DataError, Entry
 
-# File → its channels as (name there, ours, unit, divisor).
-_STREAMS: dict[str, tuple[tuple[str, str, str, float], ...]] = {
-    "bvp": (("BVP", "ppg", "NU", 1.0),),
-    "eda": (("EDA", "eda", "uS", 1.0),),
-    "temp": (("TEMP", "temp", "degC", 1.0),),
-    "acc": tuple((f"ACC_{axis}", f"acc_{axis.lower()}", "g", 64.0) for axis in "XYZ"),
-    "hr": (("HR", "hr", "bpm", 1.0),),
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of a file: its name there, ours, the unit, and what a value is divided by."""
+
+    name: str
+    ours: str
+    unit: str
+    divisor: float = 1.0
+
+
+_STREAMS: dict[str, tuple[_Column, ...]] = {
+    "bvp": (_Column("BVP", "ppg", "NU"),),
+    "eda": (_Column("EDA", "eda", "uS"),),
+    "temp": (_Column("TEMP", "temp", "degC"),),
+    "acc": tuple(_Column(f"ACC_{axis}", f"acc_{axis.lower()}", "g", 64.0) for axis in "XYZ"),
+    "hr": (_Column("HR", "hr", "bpm"),),
 }
 _NAME = re.compile(r"(bvp|eda|temp|acc|hr|ibi|tags)([_ -][^/]*)?\.csv", re.IGNORECASE)
 # Longer than the battery lasts (48 h): one of the numbers in the header is wrong.
@@ -87,13 +99,42 @@ def open_e4(entry: Entry) -> LazySource:
     return source_of(read_session(entry.path), entry)
 
 
+def list_e4(root: Path, options: Mapping[str, Any]) -> Iterator[Found]:
+    """List every export in a folder: each zip, and each folder that holds the files themselves, one record each.
+
+    The record is named by its place, the subject by the first word of that (``S02/session1.zip`` is of ``S02``), or by the
+    group ``subject`` of the option ``subject_pattern``. A zip that is no export is told with the reason.
+
+    Raises
+    ------
+    DataError
+        There is none.
+    """
+    pattern = re.compile(str(options.get("subject_pattern", r"(?P<subject>[^/]+)")))
+    folders = {p.parent for p in root.rglob("*.csv") if _NAME.fullmatch(p.name) and p.stem.lower()[:3] in {"bvp", "eda"}}
+    paths = sorted([*folders, *root.rglob("*.zip")], key=lambda p: natural(p.as_posix()))
+    if not paths:
+        raise DataError(f"{root}: no export of an Empatica E4 (a zip, or a folder with BVP.csv)")
+    for path in paths:
+        place = path.with_suffix("") if path.suffix.lower() == ".zip" else path
+        record = place.relative_to(root).as_posix() if path != root else root.name
+        found = pattern.search(record)
+        yield Found(record, found["subject"] if found else record, path, reason=_fault(path))
+
+
 def looks_like_e4(path: Path) -> bool:
-    """Tell whether a folder or zip holds an export; False where it is neither."""
+    """Tell whether a folder or zip holds one export; False where it is neither."""
+    return not _fault(path)
+
+
+def _fault(path: Path) -> str:
+    """Return why a folder or zip is no export; empty where it is one. No samples are read."""
     try:
         with open_bundle(path) as bundle:
-            return bool({"bvp", "eda"} & set(_files(bundle)))
-    except DataError:
-        return False
+            _files(bundle)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def read_session(path: Path) -> Session:
@@ -133,26 +174,24 @@ def source_of(session: Session, entry: Entry, labels: Mapping[str, tuple[str, St
     start = session.start_unix
     # The end of a stream may lie within a second: the last frame is filled up with NaN, nothing is cut.
     frames = math.ceil(session.stop_unix - start - 1e-6)
-    columns = {
-        name: (key, n) for key, names in _STREAMS.items() if key in session.streams for n, (name, *_) in enumerate(names)
-    }
-    facts = {name: spec for names in _STREAMS.values() for name, *spec in names}
-    wanted = entry.channels or {facts[name][0]: (name,) for name in columns}
-    chosen = match(list(columns), wanted, str(session.path))
-    present = {ours: list(columns)[position] for ours, (_, position) in chosen.items()}
-    infos, laid = {}, {}
-    for ours, name in present.items():
-        key, column = columns[name]
+    columns = [(key, n, c) for key, those in _STREAMS.items() if key in session.streams for n, c in enumerate(those)]
+    wanted = entry.channels or {c.ours: (c.name,) for *_, c in columns}
+    chosen = match([c.name for *_, c in columns], wanted, str(session.path))
+    infos, laid, names = {}, {}, {}
+    for ours, (kind, position) in chosen.items():
+        key, number, column = columns[position]
         stream = session.streams[key]
-        infos[ours] = ChannelInfo(ours, kind_of(ours), facts[name][1], stream.fs)
-        laid[ours] = lay(stream.samples[:, column] / np.float32(facts[name][2]), stream, start, frames)
+        infos[ours] = ChannelInfo(ours, kind, column.unit, stream.fs)
+        laid[ours] = lay(stream.samples[:, number] / np.float32(column.divisor), stream, start, frames)
+        names[ours] = column.name
     for ours, (unit, stream) in (labels or {}).items():
         infos[ours] = ChannelInfo(ours, kind_of(ours), unit, stream.fs)
         laid[ours] = lay(stream.samples[:, 0], stream, start, frames)
+        names[ours] = stream.file
     return LazySource(
         entry=entry,
         channels=infos,
-        source_names=present | {ours: stream.file for ours, (_, stream) in (labels or {}).items()},
+        source_names=names,
         fs=1.0,
         frames=frames,
         fetch=lambda first, stop: {o: x[first * int(infos[o].fs) : stop * int(infos[o].fs)] for o, x in laid.items()},
@@ -198,7 +237,7 @@ def _files(bundle: Bundle) -> dict[str, str]:
     twice = next((members for members in found.values() if len(members) > 1), None)
     if twice:
         raise DataError(f"{bundle.path}: holds several sessions ({twice[0]}, {twice[1]}); name one of them")
-    if not found:
+    if not found.keys() & _STREAMS.keys():
         raise DataError(f"{bundle.path}: is no export of an Empatica E4 (no BVP.csv, EDA.csv …)")
     return {key: members[0] for key, members in found.items()}
 
@@ -221,7 +260,7 @@ def _parse(data: bytes, member: str, columns: int, path: Path, notes: list[str])
             f"{path}: {file}: begins with {len(starts)} starts and {len(rates)} rates; need {columns} equal ones each"
         )
     start, fs = float(starts[0]), float(rates[0])
-    if not (fs == int(fs) and 1 <= fs <= _FASTEST_HZ):
+    if not (1 <= fs <= _FASTEST_HZ and fs % 1 == 0):
         raise DataError(f"{path}: {file}, line 2: {fs:g} Hz is not a rate in whole samples per second")
     if not 0 < start < 1e11:
         raise DataError(f"{path}: {file}, line 1: {start:g} is no time in seconds since 1970")
@@ -244,7 +283,7 @@ def _numbers(data: bytes, member: str, path: Path, line: int = 1) -> F64:
     return values
 
 
-def _wrong(lines: Iterable[bytes]) -> Iterable[tuple[int, str]]:
+def _wrong(lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
     for number, text in enumerate(lines):
         try:
             [float(word) for word in text.replace(b",", b" ").split()]

@@ -15,7 +15,7 @@ import numpy as np
 from biosig_mtl.data.readers.channels import match
 from biosig_mtl.data.readers.files import check_file, read_start
 from biosig_mtl.data.readers.source import LazySource
-from biosig_mtl.types import F32, F64, ChannelInfo, DataError, Entry
+from biosig_mtl.types import F32, F64, I64, ChannelInfo, DataError, Entry
 
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 # Widths of the header's columns: label, transducer, unit, physical min and max, digital min and max, filter, samples, reserved.
@@ -86,6 +86,27 @@ def open_edf(entry: Entry) -> LazySource:
         seams_s=seams,
         notes=notes,
     )
+
+
+def read_codes(path: Path, label: str = "Status") -> tuple[I64, float]:
+    """Return the stored whole numbers of one signal, without scaling, and their rate: the marks of a BioSemi recording.
+
+    The low eight bits are the code; the bits above are the state of the amplifier (BioSemi, *BDF format*), so mask with 0xFF.
+
+    Raises
+    ------
+    DataError
+        The file is not readable, or has no signal of that name.
+    """
+    layout, _ = _layout(path)
+    found = [s for s in layout.signals if s.label.lower() == label.lower() and s.samples]
+    if not found:
+        raise DataError(f"{path}: has no signal '{label}'; it has {', '.join(s.label for s in layout.signals)}")
+    signal, stride = found[0], layout.record_samples * layout.width
+    # Mapped: of every data record only this signal's pages are read.
+    mapped = np.memmap(layout.path, np.uint8, "r", layout.start, (layout.records, stride))
+    part = np.array(mapped[:, signal.at * layout.width : (signal.at + signal.samples) * layout.width])
+    return _integers(part, layout.width).astype(np.int64), signal.samples / layout.seconds
 
 
 def _layout(path: Path) -> tuple[_Layout, tuple[str, ...]]:
@@ -192,6 +213,6 @@ def _integers(part: np.ndarray[tuple[int, int], np.dtype[np.uint8]], width: int)
         return np.ascontiguousarray(part).view("<i2").reshape(-1).astype(np.float64)
     # Three bytes become the upper three of four, so that the sign comes out right.
     wide = np.zeros((part.shape[0], part.shape[1] // 3, 4), np.uint8)
-    wide[:, :, 1:] = part.reshape(part.shape[0], -1, 3)
+    wide[:, :, 1:] = part.reshape(part.shape[0], part.shape[1] // 3, 3)
     values: F64 = (wide.view("<i4").reshape(-1) >> 8).astype(np.float64)
     return values

@@ -12,32 +12,7 @@ from hypothesis import strategies as st
 
 from biosig_mtl.splits import CLASS_EDGES, Protocol, assign, inner, make, prove_disjoint
 from biosig_mtl.types import F32, DataError, Fold, RecipeError, WindowTable
-
-
-def table_of(subject: Any, targets: Any, names: tuple[str, ...] = ("sbp", "dbp"), **columns: Any) -> WindowTable:
-    n = len(subject)
-    index = pd.DataFrame({"subject": np.asarray(subject, str), "dataset": "demo", **columns})
-    return WindowTable(
-        index,
-        np.zeros((n, 1), np.float32),
-        ("a",),
-        np.zeros((n, 1, 4), np.float32),
-        ("ppg",),
-        125.0,
-        np.asarray(targets, np.float32).reshape(n, len(names)),
-        names,
-    )
-
-
-def random_table(seed: int, people: int, holes: float = 0.1) -> WindowTable:
-    rng = np.random.default_rng(seed)
-    subject = np.repeat([f"s{i}" for i in rng.permutation(people)], rng.integers(1, 9, people))
-    base = {name: rng.normal(mean, 25, 2) for name, mean in zip(np.unique(subject), rng.normal(110, 20, people), strict=True)}
-    targets = np.array([base[s] + rng.normal(0, 3, 2) - [0, 30] for s in subject])
-    targets[rng.random(targets.shape) < holes] = np.nan
-    order = rng.permutation(subject.size)
-    return table_of(subject[order], targets[order])
-
+from tests.splits.tables import digest, people, random_table, table_of
 
 tables = st.builds(random_table, st.integers(0, 10**6), st.integers(7, 40), st.sampled_from([0.0, 0.1, 0.9]))
 protocols = st.builds(
@@ -47,10 +22,6 @@ protocols = st.builds(
     validation=st.sampled_from([0.1, 0.2, 0.34, 0.45]),
     stratify=st.booleans(),
 )
-
-
-def people(table: WindowTable, rows: Any) -> set[str]:
-    return set(table.subject[rows])
 
 
 # ----------------------------------------------------------------------------------------------------------- subject k-fold
@@ -125,14 +96,32 @@ def test_too_few_subjects_are_told() -> None:
         make(table, Protocol(folds=2))
 
 
-def test_targets_without_fixed_classes_are_split_by_their_quartiles() -> None:
+def test_targets_without_fixed_classes_are_split_by_their_tertiles() -> None:
     rng = np.random.default_rng(0)
-    subject = np.repeat([f"s{i:02d}" for i in range(40)], 3)
-    level = np.repeat(np.arange(40.0), 3)
-    group = assign(subject, (level + rng.normal(0, 0.01, 120))[:, None].astype(np.float32), ("valence",), 4, 0)
-    each = pd.DataFrame({"group": group[::3], "quartile": np.arange(40) // 10})
-    counts = pd.crosstab(each["quartile"], each["group"]).to_numpy()
-    assert np.ptp(counts, axis=1).max() <= 1
+    subject = np.repeat([f"s{i:02d}" for i in range(36)], 3)
+    level = np.repeat(np.arange(36.0), 3)
+    group = assign(subject, (level + rng.normal(0, 0.01, 108))[:, None].astype(np.float32), ("valence",), 4, 0)
+    each = pd.DataFrame({"group": group[::3], "tertile": np.arange(36) // 12})
+    assert (pd.crosstab(each["tertile"], each["group"]).to_numpy() == 3).all()
+
+
+# Folds as they were made before the other protocols came (commit 426e633): published figures rest on them.
+GOLDEN = {
+    ("subject_kfold", True): ("c62bb5d072947556", "2e4e5d29ee8be615"),
+    ("subject_kfold", False): ("531ef9e5cb3b0042", "21d64fcd91dde465"),
+    ("transfer", True): ("e86ffb469b372690", "b734fc638ee23f1d"),
+    ("random_window", True): ("a0ee3b7340f2804c", "6eefd374f7aa318f"),
+}
+
+
+@pytest.mark.parametrize(("scheme", "stratify"), GOLDEN)
+def test_the_folds_of_published_figures_stay(scheme: Any, stratify: Any) -> None:
+    table = random_table(7, 23)
+    test = np.isin(table.subject, [f"s{i}" for i in range(6)])
+    table = table_of(table.subject, table.targets, transfer_test=test)
+    made = make(table, Protocol(scheme, folds=4, seeds=(0, 3), validation=0.25, stratify=stratify))
+    members = [inner(fold, table, m, 5) for fold in made for m in range(5)]
+    assert (digest(made), digest(members)) == GOLDEN[scheme, stratify]
 
 
 def test_unknown_targets_are_a_class_of_their_own() -> None:

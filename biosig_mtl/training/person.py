@@ -1,0 +1,93 @@
+"""Features beside what is usual for the same person: each number once more, as a distance from the person's own mean.
+
+What differs most between recordings of two people is the two people: skin conductance, resting heart rate and the power of
+alpha waves differ tenfold between persons and by some per cent between states. No label is used here, and no other person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_mtl.types import F32, F64, I64, WindowTable
+
+PerSubject = Literal["none", "past", "whole"]
+SUFFIX = {"past": ".past_z", "whole": ".own_z"}
+LEAST = 3  # windows with a value that a mean and a spread take
+CLIP = 5.0
+# A spread below this share of the mean is that of a constant written with rounding errors.
+CONSTANT = 1e-6
+
+
+def relative(table: WindowTable, how: PerSubject) -> WindowTable:
+    """Return the table with a column more for every feature: (value − mean) / SD of the same person.
+
+    Parameters
+    ----------
+    table
+        Its rows are in the order of time within a record, and its records in the order in which they were listed.
+    how
+        ``past``: mean and SD of this and all earlier windows of the person, as they would be known at that moment. ``whole``:
+        of all windows of the person, of which the later ones lie in the future (transductive): to be told beside every score.
+        ``none``: the table as it is.
+
+    Returns
+    -------
+    WindowTable
+        New columns are named ``<feature>.past_z`` or ``<feature>.own_z``: cut at ±5, NaN where the person has fewer than three
+        values so far, 0 where they do not differ.
+    """
+    if how == "none":
+        return table
+    values = np.asarray(table.values, np.float64)
+    add = past_z(values, table.subject) if how == "past" else _whole(values, table.subject)
+    names = tuple(f"{name}{SUFFIX[how]}" for name in table.names)
+    return replace(table, values=np.concatenate([table.values, add], axis=1), names=(*table.names, *names))
+
+
+def past_z(values: F64, subject: NDArray[np.str_]) -> F32:
+    """Return the distance of every value from the mean of the same subject's rows up to it, in their SD; shape as given."""
+    out = np.full(values.shape, np.nan, np.float32)
+    for rows in _people(subject):
+        out[rows] = _running(values[rows])
+    return out
+
+
+def _running(x: F64) -> F32:
+    known = np.isfinite(x)
+    filled = np.where(known, x, 0.0)
+    count = np.maximum(np.cumsum(known, axis=0), 1)
+    # About the first known value, so that squares of large numbers do not cancel.
+    first = filled[np.argmax(known, axis=0), np.arange(x.shape[1])]
+    off = np.where(known, filled - first, 0.0)
+    mean = np.cumsum(off, axis=0) / count
+    variance = np.maximum(np.cumsum(off**2, axis=0) / count - mean**2, 0.0)
+    return _scaled(off - mean, np.sqrt(variance), np.abs(first) + np.abs(mean), known & (np.cumsum(known, axis=0) >= LEAST))
+
+
+def _whole(values: F64, subject: NDArray[np.str_]) -> F32:
+    out = np.full(values.shape, np.nan, np.float32)
+    for rows in _people(subject):
+        x = values[rows]
+        known = np.isfinite(x)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, x, 0.0).sum(axis=0) / count
+        off = np.where(known, x - mean, 0.0)
+        spread = np.sqrt((off**2).sum(axis=0) / count)
+        enough = known & (known.sum(axis=0) >= LEAST)
+        out[rows] = _scaled(off, np.broadcast_to(spread, x.shape), np.broadcast_to(np.abs(mean), x.shape), enough)
+    return out
+
+
+def _scaled(off: F64, spread: F64, size: F64, known: NDArray[np.bool_]) -> F32:
+    alive = spread > CONSTANT * size
+    z = np.where(alive, off / np.where(alive, spread, 1.0), 0.0)
+    return np.where(known, np.clip(z, -CLIP, CLIP), np.nan).astype(np.float32)
+
+
+def _people(subject: NDArray[np.str_]) -> list[I64]:
+    order = np.argsort(subject, kind="stable")
+    return np.split(order, np.flatnonzero(subject[order][1:] != subject[order][:-1]) + 1) if subject.size else []

@@ -1,0 +1,77 @@
+"""Bands: what they may be, and which of them a recording no longer has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from biosig_mtl.features import FeatureSettings, extract
+from biosig_mtl.features.bands import BANDS, check_bands, missing_bands, suspect_bands
+from biosig_mtl.features.eeg import reasons
+from biosig_mtl.tasks import AFFECT
+from biosig_mtl.types import Features
+from tests.features.brain import FS, noise, windows_of
+
+DELTA = {"delta": (1.0, 4.0), **BANDS}
+
+
+def test_delta_is_missing_from_what_was_filtered_at_4_hz() -> None:
+    assert missing_bands(DELTA, 4, 45, 128) == ("delta",)
+    assert missing_bands(BANDS, 4, 45, 128) == ()
+    assert missing_bands(DELTA) == ()
+    assert missing_bands(BANDS, fs=64) == ("gamma",)
+    assert missing_bands(BANDS, high_hz=30) == ("beta", "gamma")
+
+
+@pytest.mark.parametrize("edges", [(4, 4), (8, 4), (-1, 4), (4, np.inf), (np.nan, 4)])
+def test_edges_that_are_none_are_refused(edges: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="need 0 <= low < high for the band theta"):
+        FeatureSettings(("eeg_de",), eeg=("F3",), bands={"theta": edges})
+
+
+def test_names_that_would_break_the_names_of_features_are_refused() -> None:
+    with pytest.raises(ValueError, match="need a band called by letters"):
+        check_bands({"low.alpha": (8, 10)})
+    with pytest.raises(ValueError, match="at least one band"):
+        check_bands({})
+    with pytest.raises(ValueError, match="every word of eeg once"):
+        FeatureSettings(("eeg_de",), eeg=("F3", "F3"))
+    with pytest.raises(ValueError, match="eeg_pairs regions or all, got some"):
+        FeatureSettings(("eeg_plv",), eeg=("F3", "F4"), eeg_pairs="some")  # type: ignore[arg-type]
+
+
+def filtered(low_hz: float, high_hz: float, family: str, slope: float = 1.0) -> Features:
+    """Return features of a pink EEG after a band-pass that takes 40 dB away."""
+    x = 20 * noise((3, 128 * 60), slope=slope)
+    spectrum = np.fft.rfft(x, axis=-1)
+    hz = np.fft.rfftfreq(x.shape[-1], 1 / FS)
+    spectrum[:, (hz < low_hz) | (hz > high_hz)] *= 0.01
+    x = np.fft.irfft(spectrum, x.shape[-1], axis=-1)
+    settings = FeatureSettings((family,), eeg=("F3", "Cz", "O2"), bands=DELTA)
+    return extract(windows_of(x.reshape(3, 15, 512).swapaxes(0, 1), settings.eeg), settings, AFFECT)
+
+
+@pytest.mark.parametrize("family", ["eeg_de", "eeg_power"])
+@pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
+def test_the_data_tell_which_bands_were_filtered_away(family: str, slope: float) -> None:
+    assert suspect_bands(filtered(0, 64, family, slope), DELTA) == ()
+    assert suspect_bands(filtered(4, 45, family, slope), DELTA) == ("delta",)
+    assert suspect_bands(filtered(0, 30, family, slope), DELTA) == ("gamma",)
+    assert suspect_bands(filtered(8, 64, family, slope), DELTA) == ("delta", "theta")
+
+
+def test_nothing_is_suspected_where_nothing_is_known() -> None:
+    made = filtered(4, 45, "eeg_hjorth")
+    assert suspect_bands(made, DELTA) == ()
+    assert suspect_bands(filtered(4, 45, "eeg_de"), {"alpha": (8, 14)}) == ()
+
+
+def test_a_window_that_cannot_hold_a_band_says_why() -> None:
+    settings = FeatureSettings(("eeg_de", "eeg_power"), eeg=("F3",), bands={"slow": (0.1, 0.2), "high": (40, 70)})
+    why = reasons(settings, 2.0, FS)
+    assert set(why) == {"eeg_de.slow", "eeg_de.high", "eeg_power.slow", "eeg_power.high"}
+    assert "no frequency between 0.1 and 0.2 Hz" in why["eeg_de.slow"]
+    assert "half the sampling rate of 128 Hz" in why["eeg_de.high"]
+    made = extract(windows_of(noise((4, 1, 256)), ("F3",)), settings, AFFECT)
+    assert np.isnan(made.values).all()
+    assert reasons(FeatureSettings(("eeg_de",), eeg=("F3",)), 4.0, FS) == {}
