@@ -12,11 +12,12 @@ import numpy as np
 
 from biosig_mtl import plots, plots_scalp
 from biosig_mtl.report_sections import Picture, Run, as_ends, as_float, name_of, number
-from biosig_mtl.report_verdict import REGRESSION, kind_of
 from biosig_mtl.types import F64, DataError
 
 # Weights closer to an equal share than this (in per cent) are drawn as what they are: nearly equal.
 EVEN_PERCENT = 10.0
+GROWTH = "growth of the error without it, %"
+WITHIN = "correlation with the target within persons, r"
 SHARES = "weight, % above or below an equal share"
 
 
@@ -32,8 +33,8 @@ def insight(run: Run) -> dict[str, Any]:
     try:
         electrodes, modalities = given.get("electrodes") or {}, given.get("modalities") or {}
         return {
-            "electrodes": _weights(electrodes), "bands": _bands(electrodes), "removal": _removal(run, modalities),
-            "learned": _learned(modalities), "reasons": _reasons(given.get("reasons") or {}),
+            "electrodes": _weights(run, electrodes), "bands": _bands(run, electrodes), "removal": _removal(run, modalities),
+            "learned": _learned(run, modalities), "reasons": _reasons(given.get("reasons") or {}),
         }  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         path = run.path / "interpretation.json"
@@ -45,11 +46,11 @@ def _values(given: Sequence[Any]) -> F64:
     return np.array([as_float(value) for value in given], dtype=np.float64)
 
 
-def _weights(electrodes: Mapping[str, Any]) -> list[Picture]:
+def _weights(run: Run, electrodes: Mapping[str, Any]) -> list[Picture]:
     names = tuple(str(name) for name in electrodes.get("names") or ())
     pictures = []
-    for target, given in (electrodes.get("weights") or {}).items():
-        values, title = _values(given), name_of(target).capitalize()
+    for word, given in (electrodes.get("weights") or {}).items():
+        values, title = _values(given), _title(run, word)
         label, least = "weight", 0.0
         mean = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
         if mean > 0 and not (values < 0).any():
@@ -59,20 +60,34 @@ def _weights(electrodes: Mapping[str, Any]) -> list[Picture]:
     return pictures
 
 
-def _bands(electrodes: Mapping[str, Any]) -> list[Picture]:
+def _bands(run: Run, electrodes: Mapping[str, Any]) -> list[Picture]:
     """Return one picture a target (or one for all) with a head a band; all heads of a picture have one scale."""
     names = tuple(str(name) for name in electrodes.get("names") or ())
-    bands = electrodes.get("bands") or {}
-    nested = all(isinstance(given, Mapping) for given in bands.values())
-    label = str(electrodes.get("bands_are") or "weight of the band")
+    label = str(electrodes.get("bands_are") or WITHIN)
     pictures = []
-    for target, by_band in (bands if nested else {"": bands}).items():
+    for target, by_band in _by_target(electrodes.get("bands") or {}).items():
         heads = [plots_scalp.Scalp(name_of(band), names, _values(values)) for band, values in by_band.items()]
-        if heads:
-            title = f"{name_of(target).capitalize()}: " if target else ""
-            told = f"{title}{label}, band by band, on one scale.{_unplaced(names)}"
-            pictures.append(Picture(plots_scalp.topographic(heads, label), f"{told[:1].upper()}{told[1:]}"))
+        title = f"{_title(run, target)}: " if target else ""
+        told = f"{title}{label}, band by band, on one scale.{_unplaced(names)}"
+        pictures.append(Picture(plots_scalp.topographic(heads, label), f"{told[:1].upper()}{told[1:]}"))
     return pictures
+
+
+def _by_target(bands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return values by target and band, from ``{target: {band: …}}``, ``{"target, band": …}`` or ``{band: …}``."""
+    found: dict[str, dict[str, Any]] = {}
+    for word, given in bands.items():
+        if isinstance(given, Mapping):
+            found.setdefault(word, {}).update(given)
+        else:
+            target, _, band = word.rpartition(", ")
+            found.setdefault(target, {})[band] = given
+    return found
+
+
+def _title(run: Run, word: str) -> str:
+    """Write the name of a target, or of a modality: ``valence`` → ``Valence``, ``eeg`` → ``EEG``."""
+    return name_of(word).capitalize() if word in run.scores["targets"] or len(word) > 4 else word.upper()
 
 
 def _most(names: Sequence[str], values: F64) -> str:
@@ -90,15 +105,16 @@ def _unplaced(names: Sequence[str]) -> str:
 
 # ------------------------------------------------------------------------------------------------------------ modalities
 def _removal(run: Run, modalities: Mapping[str, Any]) -> list[Picture]:
-    label = str(modalities.get("removal_is") or "growth of the error without it")
+    """Return one picture a target; growth is a share of the error, shown in per cent, unless ``removal_is`` says otherwise."""
+    label, factor = GROWTH, 100.0
+    if modalities.get("removal_is"):
+        label, factor = str(modalities["removal_is"]), 1.0
     pictures = []
     for target, growth in (modalities.get("removal") or {}).items():
-        rows = sorted((_estimate(name, value) for name, value in growth.items()), key=_largest_first)
-        asked = run.scores["targets"].get(target) or {}
-        unit = str(asked.get("unit") or "") if kind_of(asked) == REGRESSION else ""
-        written = f"{label} ({unit})" if unit and "(" not in label else label
-        title = name_of(target).capitalize()
-        pictures.append(Picture(plots.comparison(rows, written, line=0.0), f"{title}: {_needed(rows)}"))
+        rows = sorted((_estimate(name, value, factor) for name, value in growth.items()), key=_largest_first)
+        if rows:
+            told = f"{_title(run, target)}: {_needed(rows, ' %' if factor > 1 else '')}"
+            pictures.append(Picture(plots.comparison(rows, label, line=0.0), told))
     return pictures
 
 
@@ -106,14 +122,14 @@ def _largest_first(row: plots.Estimate) -> float:
     return -row.value if np.isfinite(row.value) else np.inf
 
 
-def _needed(rows: Sequence[plots.Estimate]) -> str:
+def _needed(rows: Sequence[plots.Estimate], unit: str) -> str:
     known = [row for row in rows if np.isfinite(row.value)]
     if not known or known[0].value <= 0:
         return "no modality is missed when it is left out of the prediction."
-    return f"most is lost without {known[0].name} ({number(known[0].value, 3)})."
+    return f"most is lost without {known[0].name} ({number(known[0].value, 1 if unit else 3)}{unit})."
 
 
-def _learned(modalities: Mapping[str, Any]) -> list[Picture]:
+def _learned(run: Run, modalities: Mapping[str, Any]) -> list[Picture]:
     given = modalities.get("learned") or {}
     nested = bool(given) and all(isinstance(value, Mapping) and "value" not in value for value in given.values())
     pictures = []
@@ -121,17 +137,18 @@ def _learned(modalities: Mapping[str, Any]) -> list[Picture]:
         rows = sorted((_estimate(name, value) for name, value in weights.items()), key=_largest_first)
         total = sum(row.value for row in rows)
         equal = 1 / len(rows) if rows and abs(total - 1) < 0.02 else float("nan")
-        title = f"{name_of(target).capitalize()}: weight" if target else "Weight"
+        title = f"{_title(run, target)}: weight" if target else "Weight"
         line = "; the line is an equal say" if np.isfinite(equal) else ""
         pictures.append(Picture(plots.comparison(rows, "learned weight", line=equal), f"{title} of each modality{line}."))
     return pictures
 
 
-def _estimate(name: str, given: Any) -> plots.Estimate:
+def _estimate(name: str, given: Any, factor: float = 1.0) -> plots.Estimate:
     """Return a number, or a mapping of ``value`` and ``ci95``, as a row of a comparison."""
     if isinstance(given, Mapping):
-        return plots.Estimate(name_of(name), as_float(given["value"]), as_ends(given.get("ci95")))
-    return plots.Estimate(name_of(name), as_float(given))
+        low, high = as_ends(given.get("ci95"))
+        return plots.Estimate(name_of(name), factor * as_float(given["value"]), (factor * low, factor * high))
+    return plots.Estimate(name_of(name), factor * as_float(given))
 
 
 # -------------------------------------------------------------------------------------------------------------- features

@@ -13,7 +13,7 @@ TRIVIAL = ("majority", "class_prior", "train_mean", "train_median", "stimulus_me
 STIMULUS = "stimulus_mean"
 # By what predictors are ranked: figure, its name in a sentence, whether more is better.
 RANKED_BY = {REGRESSION: ("mae", "MAE", False), CLASSES: ("balanced_accuracy", "balanced accuracy", True)}
-DEPENDENT = "not subject-independent"
+DEPENDENT, LEAK = "not subject-independent", "leak"
 
 
 def kind_of(target: Mapping[str, Any]) -> str:
@@ -31,7 +31,7 @@ def stamps(scores: Mapping[str, Any]) -> list[str]:
     """Return what must be said large: the run's own stamps, and that people were learned from where the protocol did so."""
     own = [str(stamp) for stamp in scores.get("stamps", ())]
     promised = scores.get("protocol_guarantee") or {}
-    known = any(DEPENDENT in stamp.lower() for stamp in own)
+    known = any(DEPENDENT in stamp.lower() or LEAK in stamp.lower() for stamp in own)
     return own if promised.get("subject_independent", True) or known else [DEPENDENT, *own]
 
 

@@ -42,7 +42,7 @@ _AFFECT_TERMS = (
      "the protocol says otherwise"),
     ("fold", "one dealing of the data to training, validation and test; every tested window is scored once a seed"),
     _MEANS, ("pooled", "every window weighs the same: whoever guesses the mean of each person does well, so read it second"),
-    ("trivial baseline", "a predictor that sees no signal: it knows the labels of training subjects, and of which stimulus"),
+    ("trivial baseline", "a predictor that sees no signal: it knows the labels of training subjects, and what was shown"),
 )  # fmt: skip
 _TERMS_OF = {
     REGRESSION: (
@@ -74,10 +74,11 @@ def words(scores: Mapping[str, Any], targets: Sequence[Mapping[str, Any]], *, pr
     kinds = {target.get("kind", "") for target in targets}
     own = _OF_PRESSURE if pressure else _OF_AFFECT
     special = [term for kind, terms in _TERMS_OF.items() if kind in kinds for term in terms]
-    promised = scores.get("protocol_guarantee") or {}
+    says = str((scores.get("protocol_guarantee") or {}).get("says") or "")
+    ours = PROTOCOLS.get(str(scores["protocol"]), "")
     return {
         "sections": [*([("twin", "Twin")] if twin else []), *own, ("audit", "Audit"), ("dropped", "Dropped"), *_OF_ALL],
-        "protocol": str(promised.get("says") or PROTOCOLS.get(str(scores["protocol"]), "")),
+        "protocol": [line for line in (ours or says if pressure else says or ours).splitlines() if line.strip()],
         "glossary": [*_COMMON_TERMS, *(_PRESSURE_TERMS if pressure else (*_AFFECT_TERMS, *special))],
         "chance_words": "the training median (MASE about 1)" if pressure else _chance(kinds),
         "windows_title": "Windows with their beats and points" if pressure else "Windows",

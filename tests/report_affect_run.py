@@ -124,8 +124,9 @@ def scores(name: str) -> dict[str, Any]:
     }  # fmt: skip
     checks = [Check("split_scheme", True, "no random windows"), Check("protocol_guarantee", True, "kept in every fold")]
     protocol = graded.Protocol(case.dataset, case.protocol, 15, case.seeds, "split_merge", 31, 0.97, "self", ())
-    twin = graded.score(case.task, protocol, _model(case, *_truth(case), 0.05), {}, checks, np.random.default_rng(0))
     if calibrated:
+        blind = _model(case, *_truth(case), 0.05)
+        twin = graded.score(case.task, protocol, blind, {}, checks, np.random.default_rng(0))
         extras["uncalibrated_twin"] = {"targets": twin.content["targets"]}
     done = graded.score(case.task, replace(protocol, extras=extras), model, baselines, checks, np.random.default_rng(0))
     content: dict[str, Any] = json.loads(graded.to_json(done))
@@ -145,16 +146,17 @@ def interpretation(name: str) -> dict[str, Any] | None:
         return {"modalities": modalities, "reasons": reasons}
     names = [*EMOTIV, "EXG1"]
     growth = {"valence": {"eeg": 0.12, "eda": 0.01}, "arousal": {"eeg": -0.02, "eda": -0.01}}
-    weights = {target: [*rng.dirichlet(np.full(14, 6.0)).tolist(), None] for target in ("valence", "arousal")}
+    weights = {"eeg": [*rng.dirichlet(np.full(14, 6.0)).tolist(), None]}
     bands = {band: [*rng.normal(0, 0.12, 14).round(4).tolist(), None] for band in BANDS}
     return {
         "electrodes": {
-            "names": names, "weights": weights, "bands_are": "correlation with the target",
-            "bands": {"valence": bands, "arousal": {band: [*np.negative(v[:14]).tolist(), None] for band, v in bands.items()}},
+            "names": names, "weights": weights,
+            "bands": {f"valence, {band}": v for band, v in bands.items()}
+            | {f"arousal, {band}": [*np.negative(v[:14]).tolist(), None] for band, v in bands.items()},
         },
         "modalities": {
             "names": ["eeg", "eda"], "removal": growth,
-            "learned": {"valence": {"eeg": 0.6, "eda": 0.4}, "arousal": {"eeg": 0.45, "eda": 0.55}},
+            "learned": {"eeg": 0.6, "eda": 0.4},
         },
         "reasons": reasons,
     }  # fmt: skip

@@ -53,7 +53,7 @@ from biosig_mtl.windows import ReferenceRules, Windowing, cut
 
 FS = 125.0
 SECONDS = 30
-EEG = ("F3", "F4", "Fp1", "Fp2", "Pz")
+ELECTRODES = ("F3", "F4", "Fp1", "Fp2", "Pz")
 PERSON = {"age_years": 50.0, "sex_male": 1.0, "height_cm": 170.0, "weight_kg": 70.0}
 
 
@@ -137,10 +137,12 @@ STEPS_AND_SETTINGS = [(name, settings) for name, found in STEP_EXAMPLES.items() 
 def brain() -> dict[str, Channel]:
     """Return channels of EEG that have a part in common, and an EOG that leaks into the frontal ones."""
     rng = np.random.default_rng(0)
-    noise = np.cumsum(rng.normal(0, 1, (len(EEG) + 2, round(SECONDS * FS))), axis=1) + rng.normal(0, 5, (len(EEG) + 2, 1))
+    noise = np.cumsum(rng.normal(0, 1, (len(ELECTRODES) + 2, round(SECONDS * FS))), axis=1) + rng.normal(
+        0, 5, (len(ELECTRODES) + 2, 1)
+    )
     noise -= np.array([np.convolve(row, np.ones(125) / 125, "same") for row in noise])
     eye = 60 * np.exp(-((((np.arange(noise.shape[1]) / FS) % 4 - 2) / 0.1) ** 2))
-    mixed = {name: 8 * (noise[k] + noise[-2]) + eye * name.startswith("Fp") for k, name in enumerate(EEG)}
+    mixed = {name: 8 * (noise[k] + noise[-2]) + eye * name.startswith("Fp") for k, name in enumerate(ELECTRODES)}
     made = {name: Channel(name, "eeg", "uV", FS, x.astype(np.float32)) for name, x in mixed.items()}
     return made | {"veog": Channel("veog", "eog", "uV", FS, (3 * noise[-1] + 4 * eye).astype(np.float32))}
 
@@ -255,7 +257,7 @@ def test_a_step_without_its_channel_says_so_or_passes(name: str, settings: dict[
 # ------------------------------------------------------------------------------------------------------------------ features
 @cache
 def some_windows() -> Windows:
-    names = ("ppg", "ppg_8hz", "ppg_12hz", *EEG)
+    names = ("ppg", "ppg_8hz", "ppg_12hz", *ELECTRODES)
     rules = ReferenceRules(max_sd_mmhg=100)
     return cut(described(), Windowing(6.0, names, 3.0, ("ecg", "ecg_40hz"), rules=rules), BLOOD_PRESSURE)
 
@@ -288,7 +290,7 @@ WAVEFORMS: list[dict[str, Any]] = [
     {"waveform": ("ppg_8hz", "vpg", "apg", "ecg_40hz")},
     {"waveform": ("ppg",), "waveform_scale": "none", "waveform_hz": 62.5},
 ]
-FEATURE_SETTINGS = [FeatureSettings((name,), eeg=EEG, **w) for name in FEATURES for w in WAVEFORMS]
+FEATURE_SETTINGS = [FeatureSettings((name,), eeg=ELECTRODES, **w) for name in FEATURES for w in WAVEFORMS]
 
 
 def label(settings: FeatureSettings) -> str:

@@ -91,7 +91,7 @@ def simulate(cohort: AffectCohort, number: int) -> Session:
 
     >>> session = simulate(AffectCohort(n_stimuli=4, clip_s=8), 0)
     >>> session.eeg.shape, session.wrist.streams["EDA"].size > session.trials.length_s * 4
-    ((14, 11008), True)
+    ((14, 9984), True)
     """
     clips = moods(np.random.default_rng([cohort.seed, 1]), cohort.n_stimuli)
     rng = np.random.default_rng([cohort.seed, 2, number])

@@ -30,9 +30,9 @@ _FRONT = {"Fp": 1.0, "AF": 0.8, "F": 0.55, "FC": 0.28, "C": 0.0, "T": 0.0, "CP":
 _SIDE = {"z": 0.0, "1": 0.22, "2": 0.22, "3": 0.45, "4": 0.45, "5": 0.68, "6": 0.68, "7": 0.9, "8": 0.9}
 
 # Natural logarithms of power per unit of feeling at full effect.
-ASYMMETRY = 1.1
-ALPHA_AROUSAL = -0.45
-BETA_AROUSAL = 0.55
+ASYMMETRY = 1.3
+ALPHA_AROUSAL = -0.5
+BETA_AROUSAL = 0.65
 
 
 @dataclass(frozen=True, slots=True)

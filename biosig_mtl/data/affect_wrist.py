@@ -175,7 +175,5 @@ def _rate(feet: F64, length_s: float) -> F64:
 
 def _lagged(x: F64, tau_s: float) -> F64:
     """Return a course behind one that it follows with a time constant, from 0 on."""
-    from scipy.signal import lfilter
-
-    keep = np.exp(-1 / (tau_s * COURSE_HZ))
-    return np.asarray(lfilter([1 - keep], [1, -keep], x))
+    after = np.exp(-np.arange(round(8 * tau_s * COURSE_HZ)) / (tau_s * COURSE_HZ))
+    return np.asarray(np.convolve(x, after / after.sum())[: x.size])

@@ -15,8 +15,8 @@ import numpy as np
 
 from biosig_mtl.types import F32, I64, DataError
 
-# Physical values of the lowest and highest integer, in µV: steps of 0.1 and of 1/256 µV.
-_RANGES = {"edf": ((-32768, 32767), (-3276.8, 3276.7)), "bdf": ((-(2**23), 2**23 - 1), (-32768, 32767.9961))}
+# Lowest and highest integer, and their values in µV, which the header must hold exactly: steps of 0.1 and some 1/256 µV.
+_RANGES = {"edf": ((-32768, 32767), (-3276.8, 3276.7)), "bdf": ((1 - 2**23, 2**23 - 1), (-32767, 32767))}
 
 
 def write_edf(
@@ -74,8 +74,8 @@ def _header(names: Sequence[str], fs: int, records: int, start_unix: float, form
         (list(names), 16),
         (["simulated"] * count, 80),
         (["uV"] * count, 8),
-        ([f"{bottom:.8g}"[:8]] * count, 8),
-        ([f"{top:.9g}"[:8]] * count, 8),
+        ([f"{bottom:g}"] * count, 8),
+        ([f"{top:g}"] * count, 8),
         ([str(low)] * count, 8),
         ([str(high)] * count, 8),
         (["none"] * count, 80),

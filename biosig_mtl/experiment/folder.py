@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -113,16 +114,19 @@ def write_predictions(out: Path, table: WindowTable, predictions: Predictions, h
 
 
 def write_folds(out: Path, table: WindowTable, folds: Sequence[Fold]) -> None:
-    """Write ``folds.parquet``: which window was in which part, so that the audit can be run again."""
+    """Write ``folds.parquet``: which window was in which part, so that the audit can be run again.
+
+    A fold with a twin has two sets of rows; ``twin`` tells them apart.
+    """
     import pandas as pd
 
     frames = []
-    for fold in folds:
+    for fold, is_twin in [pair for f in folds for pair in ((f, False), (f.twin, True)) if pair[0] is not None]:
         for part, rows in fold.parts().items():
             keys = ("subject", "record", "onset_s", "window_id")
             columns: dict[str, Any] = {key: table.index[key].to_numpy()[rows] for key in keys}
             columns |= {"row": rows, "part": part, "fold": fold.number, "seed": fold.seed, "leaky": fold.leaky}
-            frames.append(pd.DataFrame(columns))
+            frames.append(pd.DataFrame(columns | {"unit": fold.unit, "twin": is_twin}))
     write(out / "folds.parquet", _parquet(pd.concat(frames, ignore_index=True)))
 
 
@@ -134,19 +138,21 @@ def read_folds(out: Path) -> list[Fold]:
     if not path.is_file():
         raise DataError(f"{out}: not a finished run folder: folds.parquet is missing")
     try:
-        groups = list(pd.read_parquet(path, columns=["row", "part", "fold", "seed", "leaky"]).groupby(["seed", "fold"]))
+        columns = ["row", "part", "fold", "seed", "leaky", "unit", "twin"]
+        groups = list(pd.read_parquet(path, columns=columns).groupby(["seed", "fold", "twin"]))
     except (OSError, ValueError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{path}: not readable, copy the run folder again: {why}") from error
-    folds = []
-    for _, group in groups:
-        number, seed, leaky = (group[key].iloc[0] for key in ("fold", "seed", "leaky"))
-        parts = {name: np.sort(part["row"].to_numpy(np.int64)) for name, part in group.groupby("part")}
-        empty = np.empty(0, np.int64)
-        names = ("train", "validation", "test", "calibration")
-        train, validation, test, calibration = (parts.get(name, empty) for name in names)
-        folds.append(Fold(train, validation, test, calibration, int(number), int(seed), leaky=bool(leaky)))
-    return folds
+    read = {(int(seed), int(number), bool(twin)): _fold(group) for (seed, number, twin), group in groups}
+    return [replace(f, twin=read.get((seed, number, True))) for (seed, number, twin), f in read.items() if not twin]
+
+
+def _fold(group: Any) -> Fold:
+    number, seed, leaky, unit = (group[key].iloc[0] for key in ("fold", "seed", "leaky", "unit"))
+    parts = {name: np.sort(part["row"].to_numpy(np.int64)) for name, part in group.groupby("part")}
+    empty = np.empty(0, np.int64)
+    train, validation, test, calibration = (parts.get(name, empty) for name in ("train", "validation", "test", "calibration"))
+    return Fold(train, validation, test, calibration, int(number), int(seed), leaky=bool(leaky), unit=str(unit))
 
 
 def _parquet(frame: Any) -> bytes:

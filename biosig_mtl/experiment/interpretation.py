@@ -30,9 +30,9 @@ def interpretation(table: WindowTable, folds: Sequence[Fold], results: Sequence[
         found["modalities"] = modalities
     if electrodes := _electrodes(table, first):
         found["electrodes"] = electrodes
-    known: list[bool] = np.isfinite(np.asarray(table.values)).any(axis=0).tolist()
-    if empty := [name for name, there in zip(table.names, known, strict=True) if not there]:
-        found["empty"] = empty
+    never = np.flatnonzero(~np.isfinite(np.asarray(table.values)).any(axis=0))
+    if never.size:
+        found["empty"] = [table.names[j] for j in never.tolist()]
     return found
 
 

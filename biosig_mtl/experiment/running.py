@@ -111,9 +111,7 @@ def run(
     folder.write_json(out / "dataset.json", facts[0] if len(facts) == 1 else {"datasets": list(facts)})
     shown = interpretation.interpretation(table, folds, results)
     why = facts[0].get("reasons", {}) if facts else {}
-    folder.write_json(
-        out / "interpretation.json", interpretation.with_reasons(shown, facts[0].get("reasons", {}) if facts else {})
-    )
+    folder.write_json(out / "interpretation.json", interpretation.with_reasons(shown, why))
     if TWIN in graded.variants:
         twin = scores.score(task, replace(described, extras={}), graded.variants[TWIN], {}, checks, rng)
         described = replace(described, extras={**extras, "uncalibrated_twin": {"targets": twin.content["targets"]}})
@@ -192,6 +190,7 @@ def evidence_of(
 ) -> dict[str, Any]:
     """Return what the audit looks at, as far as it comes from the table, the folds and the predictions."""
     uses_waveform = recipe.model.get("use_waveform", True)
+    shown = (*table.waveform_channels, *(channel for track in table.tracks.values() for channel in track.channels))
     facts = [c for c in table.index.columns if c not in {"subject", "session", "record", "stimulus", "dataset"}]
     return {
         "folds": tuple(folds),
@@ -201,14 +200,11 @@ def evidence_of(
         "waveform": tables.first_waveform(table),
         "inputs": audit.Inputs(
             features=table.names,
-            channels=(
-                *(table.waveform_channels if uses_waveform else ()),
-                *(c for t in table.tracks.values() for c in t.channels),
-            ),
+            channels=shown if uses_waveform else (),
             facts=tuple(map(str, facts)),
         ),
         "guarantee": splits.PROTOCOLS[str(recipe.split.get("scheme", "subject_kfold"))].guarantee,
-        "trial": None if grading.of_pressure(table) else table.trial,
+        "trial": table.trial,
         "stimulus": table.stimulus,
         "spans": audit.spans_of(table),
         "fitted": graded.fitted if graded else (),

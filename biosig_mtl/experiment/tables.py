@@ -171,10 +171,14 @@ def _inside(picked: NDArray[Any], rest: tuple[Any, ...], ndim: int) -> NDArray[A
 
 
 def first_waveform(table: WindowTable) -> F32 | None:
-    """Return the waveform by which near-equal windows are looked for: that of the windows, or else of the first track."""
+    """Return the waveform by which near-equal windows are looked for: that of the windows, or else of the fastest track.
+
+    Slow signals (skin temperature, skin conductance) of two people may well be two straight lines.
+    """
     if table.waveform.shape[1]:
         return table.waveform
-    return next((track.signal for track in table.tracks.values()), None)
+    fastest = max(table.tracks.values(), key=lambda track: track.fs, default=None)
+    return None if fastest is None else fastest.signal
 
 
 def without(table: WindowTable, family: str) -> WindowTable:

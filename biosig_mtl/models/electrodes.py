@@ -17,6 +17,8 @@ from biosig_mtl.montage import position
 
 HIDDEN = 16  # size of an electrode's place code
 FILTERS = 4  # spatial filters; each listens to all electrodes with weights that sum to 1
+LOW_HZ, HIGH_HZ = 2.0, 45.0
+CYCLES = 3.3  # of a wave under its window
 PART = 3  # a feature of one electrode is named family.quantity.electrode
 
 
@@ -117,8 +119,8 @@ class PowerBands(nn.Module):
     """Log power of every electrode in learnt bands; (B, C, L) → (B, C, N, F), N ≈ L / stride.
 
     A bank of filters that all electrodes share, squared and averaged over a token's time, as in ShallowConvNet (Schirrmeister
-    et al. 2017), but born as windowed waves from 2 to 45 Hz in equal steps of the logarithm, half of them a quarter of a wave
-    apart from the other half, in place of random numbers.
+    et al. 2017), but born as windowed waves from 45 down to 2 Hz in equal steps of the logarithm, in pairs a quarter of a wave
+    apart, in place of random numbers.
     """
 
     HOP = 8
@@ -147,15 +149,17 @@ class PowerBands(nn.Module):
 
 
 def _waves(length: int, fs: float, filters: int) -> Tensor:
+    """Return waves of unit norm (F, 1, K): each lasts `CYCLES` of its own, so that together they leave no gap."""
     time = (torch.arange(length, dtype=torch.float64) - length // 2) / fs
     pairs = (filters + 1) // 2
-    top = min(45.0, 0.45 * fs)
-    rates = top * (2.0 / 45.0) ** (torch.arange(pairs, dtype=torch.float64) / max(pairs - 1, 1))
-    angle = 2 * torch.pi * rates[:, None] * time
-    waves = (
-        torch.stack([angle.cos(), angle.sin()], dim=1).flatten(0, 1)[:filters]
-        * torch.hann_window(length + 2, periodic=False, dtype=torch.float64)[1:-1]
-    )
-    waves = waves - waves.mean(1, keepdim=True)
+    low, high = min(LOW_HZ, 0.1 * fs), min(HIGH_HZ, 0.45 * fs)
+    rates = (high * (low / high) ** (torch.arange(pairs, dtype=torch.float64) / max(pairs - 1, 1)))[:, None]
+    half_s = torch.clamp(CYCLES / (2 * rates), min=2 / fs, max=(length // 2 + 1) / fs)
+    window = torch.where(time.abs() < half_s, 0.5 + 0.5 * torch.cos(torch.pi * time / half_s), 0.0)
+    waves = torch.stack([torch.cos(2 * torch.pi * rates * time), torch.sin(2 * torch.pi * rates * time)], dim=1)
+    # The constant is taken out under the window: an offset then has no power, and there are no steps at the ends.
+    shape = window[:, None]
+    waves = shape * (waves - (waves * shape).sum(2, keepdim=True) / shape.sum(2, keepdim=True))
+    waves = waves.flatten(0, 1)[:filters]
     normed: Tensor = waves / waves.norm(dim=1, keepdim=True).clamp(min=1e-9)
     return normed.unsqueeze(1).float()

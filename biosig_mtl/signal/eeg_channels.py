@@ -59,7 +59,7 @@ class EegBadChannels:
         which a channel is bad. (The PREP pipeline, Bigdely-Shamlo et al., Front Neuroinform 9:16, 2015, takes the amplitude
         itself, which finds small ones never, and noise above 50 Hz, which data of 128 Hz do not have.)
     least_correlation
-        The greatest absolute correlation with any other channel must reach this (PREP: 0.4).
+        The greatest absolute correlation with any other channel within a second must reach this (PREP: 0.4).
     optional
         Return a record without EEG unchanged.
 
@@ -129,7 +129,7 @@ class EegBadChannels:
         judged &= ~bad[1]
         bad.append(np.abs(self._deviation(size, judged)) > self.most_deviation)
         bad.append(self._deviation(change / np.where(size > 0, size, 1), judged) > self.most_deviation)
-        bad.append(judged & (_likeness(x, known, judged) < self.least_correlation))
+        bad.append(judged & (_likeness(x, judged) < self.least_correlation))
         return {k: next(code for code, mask in enumerate(bad) if mask[k]) for k in np.flatnonzero(np.any(bad, axis=0)).tolist()}
 
     def _deviation(self, value: F64, judged: Bool) -> F64:
@@ -158,29 +158,34 @@ def _over_seconds(x: F32) -> F64:
     """Return the median over seconds of the SD within each, of the seconds without a gap; shape (channel,), 0 where none is."""
     mean = x.mean(axis=-1, keepdims=True)
     rest = x - mean
-    spread = np.sqrt(np.einsum("cst,cst->cs", rest, rest) / x.shape[-1]).astype(np.float64)
-    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in spread])
+    spread = np.sort(np.einsum("cst,cst->cs", rest, rest).astype(np.float64) / x.shape[-1], axis=1)
+    # What is not known sorts to the end.
+    spread = np.sqrt(np.where(np.isfinite(spread), spread, np.nan))
+    count = np.isfinite(spread).sum(axis=1)
+    low, high = (np.take_along_axis(spread, np.maximum(at, 0)[:, None], axis=1)[:, 0] for at in ((count - 1) // 2, count // 2))
+    return np.where(count > 0, (low + high) / 2, 0)
 
 
 def _median(size: F64, judged: Bool) -> float:
     return float(np.median(size[judged])) if judged.any() else 0.0
 
 
-def _likeness(x: F32, known: Bool, judged: Bool) -> F64:
-    """Return the greatest absolute correlation of each channel with another one that is judged; 1 where there is no other."""
+def _likeness(x: F32, judged: Bool) -> F64:
+    """Return how much a channel is like another one that is judged; 1 where there are no two others.
+
+    The greatest absolute correlation with any, in each second without a gap in any of them; the median over seconds.
+    """
     out = np.ones(x.shape[0])
     places = np.flatnonzero(judged)
-    if places.size < 3:
+    rows = x[places].swapaxes(0, 1)
+    rows = rows[np.isfinite(rows).all(axis=(1, 2))]
+    if places.size < 3 or not len(rows):
         return out
-    whole = known[places].all(axis=(0, 2))
-    rows = x[places][:, whole].reshape(places.size, -1).astype(np.float64)
-    if rows.shape[1] < 2:
-        return out
-    rows -= rows.mean(axis=1, keepdims=True)
-    rows /= np.maximum(np.sqrt((rows**2).sum(axis=1, keepdims=True)), np.finfo(float).tiny)
-    between = np.abs(rows @ rows.T)
-    np.fill_diagonal(between, 0)
-    out[places] = between.max(axis=1)
+    rows -= rows.mean(axis=-1, keepdims=True)
+    rows /= np.maximum(np.sqrt(np.einsum("sct,sct->sc", rows, rows)), np.finfo(np.float32).tiny)[..., None]
+    between = np.abs(rows @ rows.swapaxes(-1, -2))
+    between[:, np.arange(places.size), np.arange(places.size)] = 0
+    out[places] = np.median(between.max(axis=-1), axis=0)
     return out
 
 

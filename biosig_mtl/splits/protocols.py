@@ -109,7 +109,7 @@ PROTOCOLS: dict[str, Scheme] = {
     "calibrated_within_trial": Scheme(
         LATER,
         by_time.calibrated_within_trial,
-        "how much do labelled first seconds of every tested trial help? Its twin without them stands beside it",
+        "how much do labelled first seconds of every tested trial help? (The twin, without them, stands beside it.)",
         "anything about new people, or about trials whose rating is not known yet",
     ),
     "transfer": Scheme(

@@ -31,6 +31,11 @@ WHOLE = {f"missing_segments_s00001/3975656_{n:04d}.hea" for n in (1, 2, 3, 4, 12
 # Samples are opened by their header, which is in one of the tables above.
 BESIDE = (".dat",)
 
+SUFFIXES = {
+    "wfdb": ".hea", "ppg_bp": ".txt", "table": ".parquet", "edf": ".bdf", "mne": ".fif", "e4": ".zip", "stress_predict": ".zip",
+    "mahnob": ".bdf", "deap": ".dat", "deap_bdf": ".bdf", "faced": ".pkl", "wesad": ".pkl", "case": ".csv", "gameemo": ".csv",
+}  # fmt: skip
+
 
 def test_every_bad_file_is_in_one_of_the_tables(data_root: Path) -> None:
     folder = data_root / "bad"
@@ -67,7 +72,7 @@ def test_segments_that_are_there_are_read(data_root: Path, name: str) -> None:
     "content", [b"", b"\0" * 5000, b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", b"\xff" * 3000]
 )
 def test_every_reader_refuses_garbage(tmp_path: Path, format: str, content: bytes) -> None:
-    suffix = {"wfdb": ".hea", "uci_mat": ".mat", "ppg_bp": ".txt", "table": ".parquet", "edf": ".bdf", "mne": ".fif"}[format]
+    suffix = SUFFIXES.get(format, ".mat")
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
     for place in (path, tmp_path, tmp_path / f"none{suffix}"):
@@ -79,7 +84,7 @@ def test_every_reader_refuses_garbage(tmp_path: Path, format: str, content: byte
 
 def test_the_format_is_found_by_suffix_and_company(tmp_path: Path) -> None:
     for name, message in (
-        ("x.zip", "format not known; readable are"),
+        ("x.odd", "format not known; readable are"),
         ("x.dat", r"its header x\.hea is missing"),
         ("y.mat", "is no MATLAB file"),
     ):

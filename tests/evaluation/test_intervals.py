@@ -102,3 +102,24 @@ def test_sides_must_fit() -> None:
         intervals.paired([1.0, 2], [1.0], counts)
     with pytest.raises(ValueError, match="draws of 2 subjects"):
         intervals.mean_ci95([1.0, 2], counts)
+
+
+def test_where_more_is_better_the_verdict_turns_and_the_difference_does_not() -> None:
+    rng = np.random.default_rng(5)
+    a = rng.uniform(0.6, 0.8, 40)
+    b = a - 0.1 + rng.normal(0, 0.02, 40)
+    counts = intervals.draw(40, rng)
+    less, more = intervals.paired(a, b, counts), intervals.paired(a, b, counts, larger_is_better=True)
+    assert (less.verdict, more.verdict) == ("worse", "better")
+    assert (less.difference, less.ci95) == (more.difference, more.ci95)
+    assert less.probability_better == 1 - more.probability_better == 0
+    assert intervals.paired(b, a, counts, larger_is_better=True).verdict == "worse"
+    assert intervals.paired(a, a, counts, larger_is_better=True).probability_better == 0.5
+
+
+def test_samples_say_nothing_without_people() -> None:
+    assert np.isnan(intervals.samples_ci95([1.0, 2, 3], 1)).all()
+    assert np.isnan(intervals.samples_ci95([np.nan, np.nan], 5)).all()
+    assert intervals.samples_ci95(np.append(np.arange(101.0), np.nan), 5) == pytest.approx((2.5, 97.5))
+    nothing = intervals.compared(0.3, [])
+    assert (nothing.difference, nothing.verdict) == (0.3, intervals.NOT_DISTINGUISHABLE)

@@ -147,3 +147,47 @@ def test_corrected_limits_are_wider_where_one_subject_fills_the_table() -> None:
 def test_no_difference_between_subjects_is_zero_not_negative() -> None:
     within, between = metrics.variance_parts(np.array([1.0, -1, 1, -1]), np.array([0, 0, 1, 1]))
     assert (within, between) == (2, 0)
+
+
+def test_a_constant_estimate_agrees_with_nothing_and_a_constant_reference_with_nobody() -> None:
+    true = np.array([1.0, 2, 3, 1, 2, 3, 5, 5, 5, 5, 5, 5])
+    pred = np.array([2.0, 2, 2, 1, 2, 3, 5, 5, 5, 4, 5, 6])
+    subject = np.repeat(["constant estimate", "identity", "both constant", "constant reference"], 3)
+    scored = metrics.per_subject(true, pred, subject)
+    told = dict(zip(scored.subject, zip(scored.figures["r"], scored.figures["ccc"], strict=True), strict=True))
+    np.testing.assert_array_equal(told["constant estimate"], [np.nan, 0])
+    np.testing.assert_allclose(told["identity"], [1, 1])
+    np.testing.assert_array_equal(told["both constant"], [np.nan, np.nan])
+    np.testing.assert_array_equal(told["constant reference"], [np.nan, np.nan])
+    assert metrics.undefined(scored)["r"] == 3
+    assert metrics.undefined(scored)["ccc"] == 2
+
+
+def test_the_concordance_of_a_nearly_constant_estimate_goes_to_zero() -> None:
+    """The 0 of a constant estimate is a limit, not a jump."""
+    true, _, _ = example()
+    middle = float(true.mean())
+    small = [metrics.pooled(true, middle + e * (true - middle))["ccc"] for e in (1e-1, 1e-3, 1e-5)]
+    assert small == pytest.approx([0.2 / 1.01, 2e-3, 2e-5], rel=1e-3)
+    assert metrics.pooled(true, np.full(true.size, middle))["ccc"] == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_pooled_draw_is_the_figure_of_the_drawn_people(seed: int) -> None:
+    true, pred, subject = example(seed)
+    pred[::7] = np.nan
+    counts = np.random.default_rng(seed).multinomial(4, [0.25] * 4, size=6)
+    drawn = metrics.pooled_draws(true, pred, subject, counts)
+    for i, weights in enumerate(counts):
+        rows = np.concatenate([np.tile(np.flatnonzero(subject == s), w) for s, w in zip("abcd", weights, strict=True)])
+        told = metrics.pooled(true[rows], pred[rows])
+        for figure, values in drawn.items():
+            assert values[i] == pytest.approx(told[figure], rel=1e-9, nan_ok=True), figure
+
+
+def test_draws_must_be_of_all_subjects() -> None:
+    with pytest.raises(ValueError, match="draws of 2 subjects, got draws of 3"):
+        metrics.pooled_draws([1, 2], [1, 2], ["a", "b"], np.ones((5, 3), np.int64))
+    nothing = metrics.pooled_draws([np.nan], [1.0], ["a"], np.ones((2, 1), np.int64))
+    assert np.isnan(np.stack(list(nothing.values()))).all()

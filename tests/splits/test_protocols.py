@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from biosig_mtl.splits import PROTOCOLS, Protocol, describe, inner, left_out, make
+from biosig_mtl.splits.protocols import UNITS
 from biosig_mtl.types import DataError, Fold, RecipeError, WindowTable
 from tests.splits.tables import LENGTH_S, QUADRANTS, affect_table, people, table_of
 
@@ -66,6 +68,18 @@ def test_every_name_of_the_settings_is_a_protocol_and_says_what_it_promises() ->
         assert ("NOT subject-independent" in text) == (not scheme.guarantee.subject_independent)
         assert scheme.answers in text
         assert scheme.silent in text
+
+
+def test_the_page_on_protocols_says_the_same() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    for name, scheme in PROTOCOLS.items():
+        told = next(row for row in rows if row[0] == f"`{name}`" and len(row) == 6)
+        promise = scheme.guarantee
+        units = [word for unit, word in UNITS.items() if unit in promise.disjoint]
+        assert told[1].split("; ")[0] == (", ".join(units) or "nothing")
+        assert ("; learned from lies before tested" in told[1]) == ("past" in promise.disjoint)
+        assert ("yes" in told[2]) == promise.subject_independent
 
 
 @pytest.mark.parametrize("name", HONEST)

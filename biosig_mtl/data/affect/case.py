@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from biosig_mtl.data.affect.columns import read_columns
+from biosig_mtl.data.affect.options import needed
 from biosig_mtl.data.affect.ratings import check_scale, unit_of
 from biosig_mtl.data.found import Found, natural
 from biosig_mtl.data.readers.channels import kind_of, match
@@ -101,7 +102,7 @@ def open_case(entry: Entry) -> LazySource:
     DataError
         A file is not readable, a column is missing, a rating is NaN or off the scale, times run backwards.
     """
-    start, stop = float(entry.options["start_ms"]), float(entry.options["stop_ms"])
+    start, stop = float(needed(entry, "start_ms")), float(needed(entry, "stop_ms"))
     ratings = _ratings(entry.path.parents[1] / "annotations" / entry.path.name, start, stop)
     table = _open(entry.path)
     chosen = match([*UNITS], entry.channels, str(entry.path))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from biosig_mtl.data.affect.columns import read_columns, read_stamped
+from biosig_mtl.data.affect.options import needed
 from biosig_mtl.data.affect.ratings import check_scale, unit_of
 from biosig_mtl.data.found import Found, natural, read_index
 from biosig_mtl.data.readers.channels import kind_of, match
@@ -121,8 +122,8 @@ def open_kemocon(entry: Entry) -> LazySource:
     DataError
         No signal is there, a file is not readable, a rating is NaN or off the scale, rows of an unknown second device.
     """
-    root, pid = entry.path.parents[1], int(entry.options["pid"])
-    init, start, stop = (float(entry.options[k]) for k in ("init_ms", "start_ms", "stop_ms"))
+    root, pid = entry.path.parents[1], int(needed(entry, "pid"))
+    init, start, stop = (float(needed(entry, k)) for k in ("init_ms", "start_ms", "stop_ms"))
     lead_s = math.ceil((start - init) / 1000)
     zero = start - 1000.0 * lead_s
     frames = math.ceil((stop - zero) / 1000)
@@ -136,7 +137,7 @@ def open_kemocon(entry: Entry) -> LazySource:
         column = _COLUMNS[name]
         laid[ours] = _signal(root, pid, column, zero, frames, notes)
         infos[ours] = ChannelInfo(ours, kind_of(ours), column.unit, column.fs)
-    ratings = root / "emotion_annotations" / RATERS[str(entry.options["rater"])].format(pid=pid)
+    ratings = root / "emotion_annotations" / RATERS[str(needed(entry, "rater"))].format(pid=pid)
     for label, values in _ratings(ratings, lead_s, frames).items():
         laid[label], infos[label] = values, ChannelInfo(label, "label", unit_of(SCALE), 1.0)
     rest = (init - zero) / 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,11 @@ def list_stress_predict(root: Path, _: Mapping[str, Any]) -> Iterator[Found]:
     if not paths:
         raise DataError(f"{root}: no export S<number>.zip of Stress-Predict")
     for path in paths:
-        labelled = labels_of(path).is_file()
-        reason = "" if labelled else f"no labels: {labels_of(path).name} is missing"
-        yield Found(path.stem, path.stem, path, reason=reason)
+        labels = labels_of(path)
+        reason = "" if labels.is_file() else f"no labels: {labels.name} is missing"
+        # The size tells labels that were corrected: the record is then another one.
+        options = {} if reason else {"labels_bytes": labels.stat().st_size}
+        yield Found(path.stem, path.stem, path, options=options, reason=reason)
     index = root / "subjects.csv"
     if index.is_file():
         present = {path.stem for path in paths}
@@ -79,8 +82,6 @@ def labels_of(path: Path) -> Path:
 
 
 def _noted(source: LazySource, path: Path, outside: int) -> LazySource:
-    from dataclasses import replace
-
     if not outside:
         return source
     return replace(source, notes=(*source.notes, f"{path.name}: {outside} labels lie outside of the recording"))

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from biosig_mtl.data.affect.options import needed
 from biosig_mtl.data.affect.ratings import rating, scale_of
 from biosig_mtl.data.found import Found, read_index
 from biosig_mtl.data.readers.source import LazySource
@@ -218,7 +219,7 @@ def _open_parts(entry: Entry) -> list[_Part]:
     open_source = import_module("biosig_mtl.data.readers").open_source
     parts: list[_Part] = []
     taken: set[str] = set()
-    for words in entry.options.get("parts", ()):
+    for words in needed(entry, "parts"):
         own = tuple(words.get("channels") or ())
         wanted = {ours: names for ours, names in entry.channels.items() if ours not in taken and (not own or ours in own)}
         path = entry.path.parent / str(words["path"])
@@ -232,7 +233,7 @@ def _open_parts(entry: Entry) -> list[_Part]:
         taken |= set(infos)
         parts.append(_Part(source, float(words.get("offset_s", 0.0)), infos))
     if not parts:
-        raise DataError(f"{entry.path}: {entry.record} names no files (option 'parts')")
+        raise DataError(f"{entry.path}: {entry.record}: none of its files has a channel that is looked for")
     return parts
 
 

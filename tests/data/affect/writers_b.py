@@ -182,8 +182,8 @@ def mahnob(
     _set_unit(path, names.index("GSR1"), len(signals), "Ohm")
     facts = {
         "sessionId": str(session), "date": "2009-07-01", "time": "12:00:00", "experimentType": "emotion elicitation",
-        "isStim": "1", "feltEmo": "4", "feltArsl": "3", "feltVlnc": "7", "feltCtrl": "5", "feltPred": "6", "cutNr": "10", "cutLenSec": "20.0",
-        "mediaFile": "69.avi",
+        "isStim": "1", "feltEmo": "4", "feltArsl": "3", "feltVlnc": "7", "feltCtrl": "5", "feltPred": "6", "cutNr": "10",
+        "cutLenSec": "20.0", "mediaFile": "69.avi",
     }  # fmt: skip
     facts |= attributes or {}
     words = " ".join(f'{k}="{v}"' for k, v in facts.items() if v)
