@@ -72,6 +72,7 @@ def _target(run: Run, name: str, test: pd.DataFrame) -> dict[str, Any]:
     return {
         "name": name, "title": title, "kind": kind, "unit": content.get("unit", ""), "content": content,
         "cards": _cards(title, content), "figures": _figures(run.scores, name), "undefined": _undefined(title, content),
+        "varying": _varying(title, content),
         "baselines": _baseline_rows(run, name), "compared": COMPARED[kind], "told": f"{told[:1].upper()}{told[1:]}",
         "baselines_picture": _baselines_picture(run, name, title), "agreement": _agreement(run, name, title, test),
         "people": people, "people_picture": _people_picture(title, people, content), "twin": _twin(run.scores, name),
@@ -106,7 +107,7 @@ def _figures(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
     Columns and rows without any number are left out.
     """
     content = scores["targets"][name]
-    trials = content.get("trial_level") or {}
+    trials = _trials(content)
     columns = [("windows", "by subject", content), ("windows", "pooled", _pooled(content)),
                ("trials", "by subject", trials), ("trials", "pooled", _pooled(trials))]  # fmt: skip
     rows = [
@@ -120,6 +121,20 @@ def _figures(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
         "rows": [(label, [cells[i] for i in used], chance) for label, cells, chance in rows],
         "trials": trials.get("n_trials"),
     }
+
+
+def _trials(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the figures of trials; none where the class changes within most of them, for such a trial has no class."""
+    trials: Mapping[str, Any] = content.get("trial_level") or {}
+    return {} if _varying("", content) else trials
+
+
+def _varying(title: str, content: Mapping[str, Any]) -> str:
+    trials = content.get("trial_level") or {}
+    count, varying = trials.get("n_trials") or 0, trials.get("trials_whose_reference_varies") or 0
+    if kind_of(content) != CLASSES or 2 * varying <= count:
+        return ""
+    return f"{title}: the class changes within {varying} of {count} trials, so nothing is told of whole trials."
 
 
 def _pooled(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +242,7 @@ def _confusions(title: str, content: Mapping[str, Any]) -> list[Picture]:
     names = class_names(content)
     if len(names) == 2:
         names = [f"{word}\n({name})" for word, name in zip(("low", "high"), names, strict=True)]
-    levels = [("windows", content.get("confusion")), ("trials", (content.get("trial_level") or {}).get("confusion"))]
+    levels = [("windows", content.get("confusion")), ("trials", _trials(content).get("confusion"))]
     pictures = []
     for what, matrix in levels:
         if matrix:

@@ -68,7 +68,7 @@ def interval(ends: Sequence[Any] | None, digits: int = 1) -> str:
 
 def name_of(word: str) -> str:
     """Write a name of ours for people: ``train_median`` → ``training median``."""
-    return word.replace("train_", "training ").replace("_", " ")
+    return word.replace("train_", "training ").replace("_ci95", ", 95 % CI").replace("_", " ")
 
 
 def audit_sentence(audit: Mapping[str, Any]) -> str:
@@ -91,16 +91,24 @@ def curves(run: Run) -> list[Picture]:
     table = run.history
     if table is None or "epoch" not in table or table.empty:
         return []
-    keys = [key for key in ("fold", "seed", "member") if key in table]
+    if "variant" in table and (table["variant"] == "model").any():
+        # Controls and twins are trained too, and are not what the page is about.
+        table = table[table["variant"] == "model"]
+    keys = [key for key in ("variant", "fold", "seed", "member") if key in table]
     runs = [part for _, part in table.groupby(keys)] if keys else [table]
     losses = {name.removesuffix("_loss"): name for name in ("train_loss", "validation_loss") if name in table}
     pictures = []
     if losses:
         lines = {name: [(part["epoch"], part[column]) for part in runs] for name, column in losses.items()}
         pictures.append(Picture(plots.learning_curves(lines), f"Loss of {len(runs)} trainings (folds × seeds × members)."))
+    drawn: list[str] = []
     for column in table.columns:
         if column in _UNPLOTTED | set(losses.values()) or not _is_curve(table[column]):
             continue
+        if any(table[column].equals(table[other]) for other in drawn):
+            # With one target its own loss is the whole.
+            continue
+        drawn.append(column)
         told = _WORDS.get(column, name_of(column))
         lines = {told: [(part["epoch"], part[column]) for part in runs]}
         pictures.append(Picture(plots.learning_curves(lines, name_of(column)), f"{told[0].upper()}{told[1:]}, by epoch."))

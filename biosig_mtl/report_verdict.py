@@ -9,8 +9,9 @@ from biosig_mtl.report_sections import audit_sentence, interval, name_of, number
 
 PRESSURE, REGRESSION, CLASSES = "pressure", "regression", "classes"
 # Predictors that see no signal.
-TRIVIAL = ("majority", "class_prior", "train_mean", "train_median", "stimulus_mean")
-STIMULUS = "stimulus_mean"
+TRIVIAL = ("majority", "class_prior", "train_mean", "train_median", "stimulus_mean", "elapsed_time")
+# Those of them that know the course of the experiment, which is the same for everybody.
+OF_COURSE = ("stimulus_mean", "elapsed_time")
 # By what predictors are ranked: figure, its name in a sentence, whether more is better.
 RANKED_BY = {REGRESSION: ("mae", "MAE", False), CLASSES: ("balanced_accuracy", "balanced accuracy", True)}
 DEPENDENT, LEAK = "not subject-independent", "leak"
@@ -128,7 +129,7 @@ def best_trivial(scores: Mapping[str, Any], name: str, among: Sequence[str] = TR
 def against_trivial(scores: Mapping[str, Any], name: str) -> str:
     """Return in words whether the run beats the best trivial baseline on a target, and by how much.
 
-    Where the mean of each stimulus is not beaten, the best of those that do not know what was shown is told too.
+    Where one that knows the course of the experiment is not beaten, the best of those that do not is told too.
     """
     found = best_trivial(scores, name)
     if found is None:
@@ -141,10 +142,11 @@ def against_trivial(scores: Mapping[str, Any], name: str) -> str:
     beaten = versus.get("verdict") == "better"
     best = f"{name_of(word)}, the best of them ({called} {number(reached(other, figure)[0], 2)})"
     text = f"it {'beats' if beaten else 'does not beat'} the trivial baselines: {_compared(versus, best, unit)}."
-    rest = best_trivial(scores, name, [one for one in TRIVIAL if one != STIMULUS]) if word == STIMULUS and not beaten else None
+    others = [one for one in TRIVIAL if one not in OF_COURSE]
+    rest = best_trivial(scores, name, others) if word in OF_COURSE and not beaten else None
     if rest is None:
         return text
-    told = _compared(versus_model(rest[1], figure), f"{name_of(rest[0])}, which does not know what was shown", unit)
+    told = _compared(versus_model(rest[1], figure), f"{name_of(rest[0])}, which knows neither what was shown nor when", unit)
     return f"{text} It is {told}."
 
 

@@ -42,7 +42,8 @@ _AFFECT_TERMS = (
      "the protocol says otherwise"),
     ("fold", "one dealing of the data to training, validation and test; every tested window is scored once a seed"),
     _MEANS, ("pooled", "every window weighs the same: whoever guesses the mean of each person does well, so read it second"),
-    ("trivial baseline", "a predictor that sees no signal: it knows the labels of training subjects, and what was shown"),
+    ("trivial baseline", "a predictor that sees no signal: it knows the labels of training subjects, and at most what was "
+     "shown (stimulus mean) or how long the recording has run (elapsed time)"),
 )  # fmt: skip
 _TERMS_OF = {
     REGRESSION: (

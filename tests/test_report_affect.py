@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosig_mtl import plots, report, report_affect, report_insight, report_verdict, report_words
+from biosig_mtl import plots, report, report_affect, report_insight, report_sections, report_verdict, report_words
 from biosig_mtl.types import DataError
 from tests import report_affect_run
 from tests.report_page import Page
@@ -165,6 +165,16 @@ def test_a_constant_answer_reaches_more_where_a_person_knows_fewer_classes() -> 
     np.testing.assert_allclose(floor[:2], [1 / 2, 1 / 3])
 
 
+def test_trials_within_which_the_class_changes_are_not_told(stress: Path) -> None:
+    content = scores_of(stress)
+    content["targets"]["stress"]["trial_level"]["trials_whose_reference_varies"] = 61
+    (stress / "scores.json").write_text(json.dumps(content), encoding="utf-8")
+    (told,) = report_affect.targets(report.read(stress))
+    assert told["figures"]["columns"] == [("windows", "by subject"), ("windows", "pooled")]
+    assert len(told["agreement"]) == 1
+    assert told["varying"] == "Stress: the class changes within 61 of 120 trials, so nothing is told of whole trials."
+
+
 def test_calibration_windows_count_for_nobody(stress: Path) -> None:
     table = pd.read_parquet(stress / "predictions.parquet")
     table.loc[table["subject"] == "S01", "role"] = "calibration"
@@ -220,9 +230,15 @@ def test_who_knows_what_was_shown_is_told_apart() -> None:
     text = report_verdict.against_trivial(rating({"train_mean": mean, "stimulus_mean": shown}), "valence")
     assert "worse than stimulus mean" in text
     assert text.endswith(
-        "It is better than training mean, which does not know what was shown, by 0.20 points (95 % CI 0.10–0.30)."
+        "It is better than training mean, which knows neither what was shown nor when, by 0.20 points (95 % CI 0.10–0.30)."
     )
-    assert "which does not know" not in report_verdict.against_trivial(rating({"stimulus_mean": shown}), "valence")
+    assert "which knows neither" not in report_verdict.against_trivial(rating({"stimulus_mean": shown}), "valence")
+
+
+def test_a_clock_alone_is_a_trivial_baseline() -> None:
+    clock = {"mae": 1.1, "model_minus_baseline": versus("worse", 0.4, [0.3, 0.5])}
+    text = report_verdict.against_trivial(rating({"train_mean": {"mae": 1.7}, "elapsed_time": clock}), "valence")
+    assert text.startswith("it does not beat the trivial baselines: worse than elapsed time, the best of them (MAE 1.10)")
 
 
 def test_oracles_and_rivals_with_signals_are_no_trivial_baselines() -> None:
@@ -381,6 +397,34 @@ def test_broken_scores_are_one_line(stress: Path, change: dict[str, Any]) -> Non
     with pytest.raises(DataError, match=r"scores\.json: not as schema 1 says") as caught:
         report.render(stress)
     assert "\n" not in str(caught.value)
+
+
+def test_long_lists_are_folded_away_and_nothing_is_lost(stress: Path) -> None:
+    content = scores_of(stress) | {"warnings": [f"warning {i} <&>" for i in range(9)]}
+    (stress / "scores.json").write_text(json.dumps(content), encoding="utf-8")
+    folds = {f"seed 0, fold {i}": {"mae": 0.25} for i in range(3)}
+    sentences = [f"sentence {i}" for i in range(7)]
+    (stress / "split_report.json").write_text(json.dumps({"sentences": sentences, "folds": folds}), encoding="utf-8")
+    text = report.render(stress).read_text(encoding="utf-8")
+    assert "4 more notes" in text
+    assert "2 more sentences" in text
+    for line in (*sentences, *folds, "warning 8 &lt;&amp;&gt;"):
+        assert line in text
+
+
+def test_only_the_model_has_learning_curves(stress: Path) -> None:
+    epoch = np.arange(5.0)
+    frames = [
+        pd.DataFrame(
+            {"variant": word, "seed": 0, "fold": 0, "epoch": epoch, "loss": level - epoch, "loss_stress": level - epoch}
+        )
+        for word, level in (("model", 10.0), ("control", 900.0))
+    ]
+    pd.concat(frames).to_csv(stress / "history.csv", index=False)
+    (picture,) = report_sections.curves(report.read(stress))
+    assert picture.caption == "Loss, by epoch."
+    numbers = [float(word) for word in re.findall(r">(\d+(?:\.\d+)?)</text>", picture.svg)]
+    assert max(numbers) <= 10
 
 
 def test_examples_speak_of_feelings_in_their_own_words(stress: Path) -> None:

@@ -72,7 +72,11 @@ def entry(target: Target, model: Predictions, own: Grade, graded: Mapping[str, G
 
 
 def compared(own: Grade, graded: Mapping[str, Grade], counts: I64) -> dict[str, Any]:
-    """Return what chance gives, whether the pooled figures' intervals lie above it, and how the best baseline does."""
+    """Return what chance gives, whether the pooled figures' intervals lie above it, and how the best baseline does.
+
+    Pooled, the probabilities of different folds are ranked together as they are; where folds disagree on the level, the pooled
+    area under the curve is lower than that of each person.
+    """
     chance = {MAIN: 1 / own.confusion.shape[0], "auc": 0.5}
     return {
         "chance": chance,

@@ -85,7 +85,7 @@ def compared(own: Grade, graded: Mapping[str, Grade], counts: I64) -> dict[str, 
 def summary(own: Grade, counts: I64) -> dict[str, Any]:
     """Return the figures of one predictor: over subjects and pooled, with intervals over subjects."""
     figures = own.subjects.figures
-    ends = {f"{name}_ci95": intervals.mean_ci95(figures[name], counts) for name in ("mae", "me", *_AGREEMENT)}
+    ends = {f"{name}_ci95": intervals.mean_ci95(figures[name], counts) for name in ("mae", "me", "r", *_AGREEMENT)}
     people = own.subjects.subject.size
     return {
         **metrics.over_subjects(own.subjects), "undefined_subjects": metrics.undefined(own.subjects), **ends,

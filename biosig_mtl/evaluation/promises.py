@@ -50,10 +50,12 @@ def spans_of(table: WindowTable) -> Spans:
 def same_unit(names: Names, what: str, folds: Sequence[Fold], pairs: Sequence[tuple[str, str]] = PAIRS) -> Breach | None:
     """Return how many windows have a subject (stimulus, trial) that is also in the other part of a pair; None: none has."""
     count, first = 0, ""
+    units, code = np.unique(names, return_inverse=True)
     for fold in folds:
         parts, culprits = fold.parts(), np.zeros(names.size, bool)
+        has = {part: np.bincount(code[rows], minlength=units.size) > 0 for part, rows in parts.items()}
         for one, other in pairs:
-            shared = parts[other][np.isin(names[parts[other]], names[parts[one]])]
+            shared = parts[other][has[one][code[parts[other]]]]
             culprits[shared] = True
             if shared.size and not first:
                 first = f"fold {fold.number}: {what} '{names[shared[0]]}' is in {one} and in {other}"

@@ -161,10 +161,15 @@ def _target(
     rivals = {name: given for name, given in others.items() if np.isfinite(given.y_pred[:, column]).any()}
     grader = _classes if model.head[column].classes else _numbers
     entry, told = grader(target, reference, model, rivals, counts)
-    if model.trial.size == model.row.size:
+    facts = trials.facts(model, target.name) if model.trial.size == model.row.size else {}
+    if facts and model.head[column].classes and 2 * facts["trials_whose_reference_varies"] > facts["n_trials"]:
+        # One class for a whole session of several states would be an answer to a question that nobody asked.
+        varied = f"{facts['trials_whose_reference_varies']} of {facts['n_trials']}"
+        entry["trial_level"] = {"unavailable": f"the class of the reference changes within {varied} trials"}
+    elif facts:
         joined = {name: trials.by_trial(given) for name, given in rivals.items()}
         level, by_name = grader(target, None, trials.by_trial(model), joined, counts)
-        entry["trial_level"] = trials.facts(model, target.name) | level
+        entry["trial_level"] = facts | level
         told = {name: {**content, "trial_level": by_name[name]} for name, content in told.items()}
     return entry, {name: {**content, "oracle": True} if name in ORACLES else content for name, content in told.items()}
 

@@ -87,9 +87,12 @@ def reference_shares(given: Predictions, target: str) -> Mapping[str, int]:
 
 def _code(given: Predictions) -> tuple[I64, I64]:
     """Return the number of each row's trial (of its seed), and the first row of each trial."""
-    parts = [np.unique(side, return_inverse=True)[1] for side in (given.seed, given.subject, given.trial)]
-    _, first, code = np.unique(np.stack(parts), axis=1, return_index=True, return_inverse=True)
-    return np.asarray(code.ravel(), dtype=np.int64), np.asarray(first, dtype=np.int64)
+    key = np.zeros(given.row.size, np.int64)
+    for side in (given.seed, given.subject, given.trial):
+        names, part = np.unique(side, return_inverse=True)
+        key = key * names.size + part
+    _, first, code = np.unique(key, return_index=True, return_inverse=True)
+    return np.asarray(code, dtype=np.int64), np.asarray(first, dtype=np.int64)
 
 
 def _mean(values: F64, keep: Any, code: I64, trials: int) -> F64:

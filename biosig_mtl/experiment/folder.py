@@ -121,7 +121,7 @@ def write_folds(out: Path, table: WindowTable, folds: Sequence[Fold]) -> None:
     import pandas as pd
 
     frames = []
-    for fold, is_twin in [pair for f in folds for pair in ((f, False), (f.twin, True)) if pair[0] is not None]:
+    for fold, is_twin in [*((f, False) for f in folds), *((f.twin, True) for f in folds if f.twin is not None)]:
         for part, rows in fold.parts().items():
             keys = ("subject", "record", "onset_s", "window_id")
             columns: dict[str, Any] = {key: table.index[key].to_numpy()[rows] for key in keys}
@@ -143,8 +143,9 @@ def read_folds(out: Path) -> list[Fold]:
     except (OSError, ValueError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{path}: not readable, copy the run folder again: {why}") from error
-    read = {(int(seed), int(number), bool(twin)): _fold(group) for (seed, number, twin), group in groups}
-    return [replace(f, twin=read.get((seed, number, True))) for (seed, number, twin), f in read.items() if not twin]
+    twins = {(f.seed, f.number): f for f in (_fold(group) for _, group in groups if group["twin"].iloc[0])}
+    own = [_fold(group) for _, group in groups if not group["twin"].iloc[0]]
+    return [replace(f, twin=twins.get((f.seed, f.number))) for f in own]
 
 
 def _fold(group: Any) -> Fold:

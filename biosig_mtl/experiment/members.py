@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from biosig_mtl.splits import inner
 from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoint, fit, predict, spec_of
 from biosig_mtl.training.diagnostics import split_report
 from biosig_mtl.training.prediction import Predicted, predict_full
-from biosig_mtl.types import F64, I64, DataError, Fold, InputSpec
+from biosig_mtl.types import EMPTY, F64, I64, DataError, Fold, InputSpec
 
 MODEL, CONTROL, TWIN = "model", "control", "twin"
 
@@ -81,9 +81,9 @@ class Result:
     split_report: Mapping[str, Any]
     alone: F64 | None
     kernel_share: tuple[float, ...]
-    shares: Mapping[str, F64]
-    weights: Mapping[str, Mapping[str, float]]
-    removed: Mapping[str, Estimated]
+    shares: Mapping[str, F64] = field(default_factory=lambda: EMPTY)
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: EMPTY)
+    removed: Mapping[str, Estimated] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True)

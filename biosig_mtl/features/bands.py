@@ -15,9 +15,10 @@ Bands = Mapping[str, tuple[float, float]]
 BANDS: Bands = {"theta": (4.0, 8.0), "alpha": (8.0, 14.0), "beta": (14.0, 31.0), "gamma": (31.0, 45.0)}
 """Lower and upper edge in Hz. Without delta (1–4 Hz), which the usual emotion data sets filtered away."""
 
-# By how much the density of a band may lie under that of its neighbour. Scalp EEG falls with frequency: what lies lower is
-# stronger (tenfold less is a high-pass filter), what lies higher weaker, but not three hundredfold from one band to the next.
-LEAST_BELOW = 0.1
+# By how much the density of a band may lie under that of its neighbour. Scalp EEG falls with frequency, but for alpha: a band
+# is weaker than the next one for its alpha or for a high-pass filter, and weaker than the one after that as well for the filter
+# alone. What lies higher is weaker, but not three hundredfold from one band or two to the next.
+LEAST_BELOW = 0.5
 LEAST_ABOVE = 0.003
 
 
@@ -58,18 +59,21 @@ def missing_bands(bands: Bands, low_hz: float = 0.0, high_hz: float = math.inf, 
 def suspect_bands(features: Features, bands: Bands) -> tuple[str, ...]:
     """Return the bands that the data themselves look to have lost, by the columns of `eeg_de` or `eeg_power`.
 
-    The median density of a band over windows and channels is compared with that of the next higher band (or, for the highest
-    ones, of the next lower): under a tenth of the one, or under three thousandths of the other, a filter took it away. Nothing
-    is suspected where there are no such columns or fewer than two bands.
+    The median density of a band over windows and channels is compared with those of the next higher bands (less than half of
+    the next and less than the one after: a high-pass filter took it away) and of the next lower ones (less than three
+    thousandths of either: a low-pass filter did). On the preprocessed windows of DASPS (4–45 Hz, with a soft edge) delta has a
+    tenth to a third of the density of theta, on its raw recordings three to five times as much. Nothing is suspected where
+    there are no such columns, or too few bands beside.
     """
     level = _levels(features, bands)
     order = sorted(level, key=lambda name: bands[name])
     lost = []
-    for k, name in enumerate(order[:-1]):
-        if level[name] < LEAST_BELOW * level[order[k + 1]]:
+    for k, (name, above, beyond) in enumerate(zip(order, order[1:], order[2:], strict=False)):
+        if level[name] < LEAST_BELOW * level[above] and level[name] < level[beyond]:
             # What lies below a lost band is lost too.
             lost = order[: k + 1]
-    top = next((k for k in range(1, len(order)) if level[order[k]] < LEAST_ABOVE * level[order[k - 1]]), len(order))
+    below = [min((level[name] for name in order[max(k - 2, 0) : k]), default=0.0) for k in range(len(order))]
+    top = next((k for k, name in enumerate(order) if level[name] < LEAST_ABOVE * below[k]), len(order))
     return tuple(name for name in bands if name in lost or name in order[top:])
 
 

@@ -44,10 +44,11 @@ def eda(inputs: Inputs) -> dict[str, F32]:
     Nothing is scaled by person or recording: that would use what comes later.
     Terms after Boucsein et al., Psychophysiology 49 (2012) 1017; rates are per minute of what is known of the trail.
     """
-    return on_trail(inputs, "eda", "eda", LEAST_S, _columns)
+    return on_trail(inputs, "eda", "eda", LEAST_S, measures)
 
 
-def _columns(trail: Trail, rows: slice) -> dict[str, F64]:
+def measures(trail: Trail, rows: slice) -> dict[str, F64]:
+    """Return all measures of some windows, however short, and the seconds that they know as ``long_s``."""
     known = stretch(trail.signal[rows], trail.fs, WORK_HZ)
     soft = smooth(known.values, known.fs)
     level = tonic(soft, known)

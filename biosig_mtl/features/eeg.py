@@ -2,7 +2,7 @@
 
 Names are ``family.band.channel``. Logarithms of variances are natural for entropies and asymmetries and to the base of ten for
 powers. A column is NaN where a channel is constant or absent in a window, and throughout where the window cannot hold the band
-(see `reasons`).
+(see `biosig_mtl.features.eeg_lengths`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from biosig_mtl import montage
-from biosig_mtl.features.eeg_spectra import bins, spectra
+from biosig_mtl.features.eeg_spectra import spectra
 from biosig_mtl.features.inputs import Inputs
-from biosig_mtl.features.settings import FeatureSettings
 from biosig_mtl.types import F32, F64
 
 FRONTAL_PAIRS = (("Fp1", "Fp2"), ("AF3", "AF4"), ("F3", "F4"), ("F7", "F8"))
@@ -67,25 +66,6 @@ def eeg_asym(inputs: Inputs) -> dict[str, F32]:
             if (montage.canonical(one), montage.canonical(other)) in FRONTAL_PAIRS:
                 columns[f"eeg_asym.faa.{one}-{other}"] = -difference[:, alpha, j]
     return columns
-
-
-def reasons(settings: FeatureSettings, length_s: float, fs: float) -> dict[str, str]:
-    """Return why bands can have no values in windows of this length and rate, by ``family.band``; empty: all have.
-
-    Lost bands (filtered away before) are another matter: see `biosig_mtl.features.bands`.
-    """
-    size = round(length_s * fs)
-    found: dict[str, str] = {}
-    for band, (low, high) in settings.bands.items():
-        place = bins(fs, size, low, high)
-        why = ""
-        if high > fs / 2:
-            why = f"the band ends at {high:g} Hz, above half the sampling rate of {fs:g} Hz"
-        elif place.stop <= place.start:
-            why = f"windows of {length_s:g} s have no frequency between {low:g} and {high:g} Hz"
-        if why:
-            found |= {f"{family}.{band}": why for family in ("eeg_de", "eeg_power", "eeg_asym") if family in settings.families}
-    return found
 
 
 def _log(variance: F32) -> F32:

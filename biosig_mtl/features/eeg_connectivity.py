@@ -5,8 +5,8 @@ signal of the band at a rate of its width (complex demodulation): the same phase
 twentieth of the work. An eighth of the window at either end, where the taper leaves little, is left out.
 
 Measures over the time of one window, not over windows: phases that are the same all the time say nothing about trials. A window
-must hold at least five cycles of the band's lowest frequency; shorter ones are NaN (see `reasons`). Even so, a band of width B
-over T seconds has about B·T independent phases, and noise alone reaches a phase locking of about 1 / √(B·T).
+must hold at least five cycles of the band's lowest frequency; shorter ones are NaN (see `biosig_mtl.features.eeg_lengths`).
+Even so, a band of width B over T seconds has about B·T independent phases: noise alone reaches a phase locking of 1 / √(B·T).
 """
 
 from __future__ import annotations
@@ -75,20 +75,6 @@ def region_pairs(names: tuple[str, ...]) -> dict[str, tuple[I64, I64]]:
             mine = (low == a) & (high == b)
             if mine.any():
                 found[f"{one}-{other}"] = (first[mine], second[mine])
-    return found
-
-
-def reasons(settings: FeatureSettings, length_s: float, fs: float) -> dict[str, str]:
-    """Return why bands have no connectivity in windows of this length and rate, by ``family.band``; empty: all have."""
-    found: dict[str, str] = {}
-    for band, (low, high) in settings.bands.items():
-        cycles = low * length_s
-        why = f"windows of {length_s:g} s hold {cycles:g} cycles of {low:g} Hz, {LEAST_CYCLES:g} are needed"
-        if high > fs / 2:
-            why = f"the band ends at {high:g} Hz, above half the sampling rate of {fs:g} Hz"
-        elif cycles >= LEAST_CYCLES:
-            continue
-        found |= {f"{family}.{band}": why for family in ("eeg_plv", "eeg_wpli") if family in settings.families}
     return found
 
 

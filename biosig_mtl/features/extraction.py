@@ -11,10 +11,10 @@ import numpy as np
 from biosig_mtl.features import (
     ecg,
     ecg_intervals,
+    eda,
     eeg,
     eeg_connectivity,
     eeg_time,
-    eda,
     hrv,
     inputs,
     pat,
@@ -27,6 +27,7 @@ from biosig_mtl.features import (
     respiration,
     temperature,
     tracks,
+    trail_change,
     trail_rates,
 )
 from biosig_mtl.features.inputs import Inputs
@@ -75,6 +76,10 @@ FEATURES: dict[str, Family] = {
     "ecg_hrv": Family(trail_rates.ecg_hrv, ("hrv",)),
     "temp": Family(temperature.temp, ("temperature",)),
     "resp": Family(respiration.resp, ("respiration",)),
+    "eda_change": Family(trail_change.eda_change, ("eda",)),
+    "ppg_change": Family(trail_change.ppg_change, ("prv",)),
+    "ecg_change": Family(trail_change.ecg_change, ("hrv",)),
+    "temp_change": Family(trail_change.temp_change, ("temperature",)),
 }
 
 

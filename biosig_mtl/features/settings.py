@@ -49,6 +49,9 @@ class FeatureSettings:
     eda, temperature, respiration, prv, hrv
         Trails (see `Trail`) that the families of the same purpose read: skin conductance, skin temperature, breathing, and the
         channels whose beats give pulse and heart rate variability. Windows without such a trail give NaN.
+    recent_s
+        Families on trails look at the last so many seconds of them; None: at the whole trail. The families of change compare
+        these seconds with the whole (None: the last quarter).
     eeg, bands, eeg_pairs
         Channels that the families of the EEG read, which the windows must carry; the bands that they tell apart, as lower and
         upper edge in Hz (the lower one belongs to the band, the upper one does not); and whether connectivity is the mean over
@@ -75,6 +78,7 @@ class FeatureSettings:
     respiration: str = "resp"
     prv: str = "ppg"
     hrv: str = "ecg"
+    recent_s: float | None = None
     eeg: tuple[str, ...] = ()
     bands: dict[str, tuple[float, float]] = field(default_factory=lambda: dict(BANDS))
     eeg_pairs: Literal["regions", "all"] = "regions"
@@ -95,10 +99,15 @@ class FeatureSettings:
         if self.second_pulse == self.pulse:
             raise ValueError(f"need two different pulses, got {self.pulse} twice")
         check_bands(self.bands)
-        if self.waveform_hz is not None and not self.waveform_hz > 0:
-            raise ValueError(f"need waveform_hz > 0, got {self.waveform_hz}")
+        _need_positive(waveform_hz=self.waveform_hz, recent_s=self.recent_s)
 
 
 def _one_of(what: str, word: str, words: tuple[str, ...]) -> None:
     if word not in words:
         raise ValueError(f"need {what} {' or '.join(words)}, got {word}")
+
+
+def _need_positive(**values: float | None) -> None:
+    for what, value in values.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"need {what} > 0, got {value}")

@@ -20,10 +20,11 @@ def temp(inputs: Inputs) -> dict[str, F32]:
     since it began. A fingertip cools when its vessels narrow, within tens of seconds (Kistler et al., Int. J. Psychophysiol. 29
     (1998) 35); a wrist follows more slowly.
     """
-    return on_trail(inputs, "temperature", "temp", LEAST_S, _columns)
+    return on_trail(inputs, "temperature", "temp", LEAST_S, measures)
 
 
-def _columns(trail: Trail, rows: slice) -> dict[str, F64]:
+def measures(trail: Trail, rows: slice) -> dict[str, F64]:
+    """Return all measures of some windows, however short, and the seconds that they know as ``long_s``."""
     known = stretch(trail.signal[rows], trail.fs, WORK_HZ)
     high = np.where(known.known, known.values, -np.inf).max(axis=1)
     low = np.where(known.known, known.values, np.inf).min(axis=1)

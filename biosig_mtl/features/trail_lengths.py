@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from biosig_mtl.features import eda, respiration, temperature, trail_rates
+from biosig_mtl.features import eda, respiration, temperature, trail_change, trail_rates
 from biosig_mtl.features.inputs import trail_roles
 from biosig_mtl.features.settings import FeatureSettings
 from biosig_mtl.features.trail_values import long_enough
@@ -21,6 +22,8 @@ least_length_s: dict[str, float] = {
     f"{family}.{name}": seconds for family, (_, least) in _FAMILIES.items() for name, seconds in least.items()
 }
 """The least seconds of trail that each feature asks for; below, it is NaN."""
+
+_CHANGES = {"eda_change": "eda", "ppg_change": "prv", "ecg_change": "hrv", "temp_change": "temperature"}
 
 
 def reasons(settings: FeatureSettings, lengths_s: Mapping[str, float]) -> dict[str, str]:
@@ -40,19 +43,29 @@ def reasons(settings: FeatureSettings, lengths_s: Mapping[str, float]) -> dict[s
     "4 s of 'ecg' are too short: ecg_hrv.rmssd_s needs 30 s"
     """
     named = trail_roles(settings)
+    recent_s = settings.recent_s or math.inf
     told = {}
     for family in settings.families:
-        role, least = _FAMILIES.get(family, ("", {}))
+        role, least = _asked(family, settings)
+        looked_at = {name: length if family in _CHANGES else min(length, recent_s) for name, length in lengths_s.items()}
         for name, seconds in least.items():
-            why = _reason(f"{family}.{name}", seconds, named[role], lengths_s)
+            why = _reason(f"{family}.{name}", seconds, named[role], looked_at)
             if why:
                 told[f"{family}.{name}"] = why
     return told
 
 
+def _asked(family: str, settings: FeatureSettings) -> tuple[str, Mapping[str, float]]:
+    """Return the role of a family's trail, and the least seconds for each of its features."""
+    if family in _CHANGES:
+        least_s = trail_change.LEAST_TIMES * (settings.recent_s or 0.0)
+        return _CHANGES[family], dict.fromkeys(trail_change.NAMES[family], least_s)
+    return _FAMILIES.get(family, ("", {}))
+
+
 def _reason(feature: str, least_s: float, trail: str, lengths_s: Mapping[str, float]) -> str:
     if trail not in lengths_s:
-        return f"the windows carry no trail '{trail}': {feature} needs {least_s:g} s of it"
+        return f"the windows carry no trail '{trail}', which {feature} is made of"
     if long_enough(lengths_s[trail], 0.0) < least_s:
         return f"{lengths_s[trail]:g} s of '{trail}' are too short: {feature} needs {least_s:g} s"
     return ""

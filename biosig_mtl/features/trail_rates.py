@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from biosig_mtl.features.beat_intervals import Intervals, of_pulse, of_r_peaks
+from biosig_mtl.features.beat_intervals import NONE, Intervals, of_pulse, of_r_peaks
 from biosig_mtl.features.hrv import in_time
 from biosig_mtl.features.hrv_spectrum import powers
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.pulse_beats import pulse_beats
 from biosig_mtl.features.rate import basics
-from biosig_mtl.features.trail_values import long_enough
-from biosig_mtl.types import F32, F64, Bool, Trail
+from biosig_mtl.features.trail_values import long_enough, recent
+from biosig_mtl.types import F32, F64, I64, Trail
 
 # Seconds of recording that each asks for. A rate and RMSSD can be told from 10 s, SDNN from 30 s (Munoz et al., PLoS ONE 10
 # (2015) e0138921); we ask 30 s for all variability. Spectra ask for 60 s, and LF is then some 2.4 periods of its slowest wave:
@@ -28,7 +28,7 @@ LEAST_S = {
     "hf_ms2": 60.0,
     "lf_hf": 60.0,
 }
-# NN intervals must fill this share of what the trail knows; spectra ask more, see `powers`.
+# NN intervals must fill this share of what the trail knows, for a rate half of that; spectra ask more, see `powers`.
 LEAST_SHARE = 0.5
 
 
@@ -37,8 +37,8 @@ def ecg_hrv(inputs: Inputs) -> dict[str, F32]:
 
     The NN intervals, names and units are those of `hrv`: ``sdnn_s rmssd_s cvsd pnn50_percent lf_ms2 hf_ms2 lf_hf``, the mean
     ``rate_per_min``, ``n`` intervals, and ``removed_share``, the share of the detector's intervals that was left out. NaN where
-    the window knows fewer seconds than `LEAST_S` says, where NN intervals fill less than half of them, and where the trail has
-    no beats.
+    the window knows fewer seconds than `LEAST_S` says, where NN intervals fill less than half of them (for the rate a quarter),
+    and where the trail has no beats.
     """
     return _variability(inputs, "hrv", "ecg_hrv")
 
@@ -56,10 +56,10 @@ def _variability(inputs: Inputs, role: str, family: str) -> dict[str, F32]:
     trail = inputs.trails.get(getattr(inputs.settings, role))
     if trail is None or trail.beats is None or not inputs.count:
         return {f"{family}.{name}": inputs.nan() for name in LEAST_S}
-    found = of_pulse(pulse_beats(trail.signal, trail.beats, trail.fs)) if role == "prv" else of_r_peaks(trail.beats)
-    nn = found.only(found.normal)
+    trail = recent(trail, inputs.settings.recent_s)
+    nn = nn_of(trail, role)
     known = basics(nn, inputs.count)
-    offered = np.bincount(trail.beats.window, minlength=inputs.count)
+    offered = _offered(trail, inputs.count)
     with np.errstate(divide="ignore", invalid="ignore"):
         columns: dict[str, F64 | F32] = {
             **in_time(nn, known, inputs.count),
@@ -69,22 +69,32 @@ def _variability(inputs: Inputs, role: str, family: str) -> dict[str, F32]:
             "removed_share": 1 - known.count / np.where(offered > 0, offered, np.nan),
         }
     known_s = np.isfinite(trail.signal).sum(axis=1) / trail.fs
-    return _told(family, columns, known_s, _filled(nn, known_s), trail)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        filled = np.bincount(nn.window, nn.seconds, inputs.count) / known_s
+    return _told(family, columns, known_s, filled, trail.fs)
 
 
-def _filled(nn: Intervals, known_s: F64) -> Bool:
-    """Return where intervals fill enough of what is known."""
-    filled: Bool = np.bincount(nn.window, nn.seconds, known_s.size) >= LEAST_SHARE * known_s
-    return filled
+def nn_of(trail: Trail, role: str) -> Intervals:
+    """Return the intervals between normal beats of a trail: R peaks, or for the role ``prv`` pulse feet."""
+    if trail.beats is None:
+        return NONE
+    found = of_pulse(pulse_beats(trail.signal, trail.beats, trail.fs)) if role == "prv" else of_r_peaks(trail.beats)
+    return found.only(found.normal)
 
 
-def _told(family: str, columns: dict[str, F64 | F32], known_s: F64, filled: Bool, trail: Trail) -> dict[str, F32]:
-    """Return the columns with NaN where too little is known, or what was made is not finite."""
-    enough_s = long_enough(known_s, trail.fs)
+def _offered(trail: Trail, windows: int) -> I64:
+    """Return how many beats the detector found in each window."""
+    return np.zeros(windows, np.int64) if trail.beats is None else np.bincount(trail.beats.window, minlength=windows)
+
+
+def _told(family: str, columns: dict[str, F64 | F32], known_s: F64, filled: F64, fs: float) -> dict[str, F32]:
+    """Return the columns with NaN where too little is known, intervals fill too little of it, or a value is not finite."""
+    enough_s = long_enough(known_s, fs)
+    # How many beats were left out is told even where they are too many.
+    ask = {"n": 0.0, "removed_share": 0.0, "rate_per_min": LEAST_SHARE / 2}
     out = {}
     for name, least in LEAST_S.items():
         value = np.asarray(columns[name], dtype=np.float32)
-        # How many beats were left out is told even where they are too many.
-        told = (enough_s >= least) & np.isfinite(value) & (filled | (name in {"n", "removed_share"}))
+        told = (enough_s >= least) & np.isfinite(value) & (filled >= ask.get(name, LEAST_SHARE))
         out[f"{family}.{name}"] = np.where(told, value, np.float32(np.nan))
     return out

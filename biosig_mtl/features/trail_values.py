@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.rowwise import SAMPLES, in_blocks
-from biosig_mtl.types import F32, F64, Bool, Trail
+from biosig_mtl.types import F32, F64, Bool, Trail, WindowBeats
 
 # From the first known sample to the end, this share must be known: what was recorded late is short, what has holes is poor.
 LEAST_KNOWN = 0.8
@@ -98,6 +98,36 @@ def moving_mean(x: F64, samples: int) -> F64:
     return np.asarray((total[:, high] - total[:, low]) / (high - low))
 
 
+def recent(trail: Trail, length_s: float | None) -> Trail:
+    """Return the last seconds of a trail, and the beats that lie in them; all of it where it is shorter, or for None."""
+    samples = trail.signal.shape[1]
+    kept = samples if length_s is None else min(max(round(length_s * trail.fs), 1), samples)
+    if kept == samples:
+        return trail
+    beats = trail.beats
+    return replace(
+        trail,
+        signal=trail.signal[:, samples - kept :],
+        beats=None if beats is None else _after(beats, (samples - kept) / trail.fs),
+    )
+
+
+def _after(beats: WindowBeats, first_s: float) -> WindowBeats:
+    """Return the beats that begin at ``first_s`` or later, counted from there."""
+    first = round(first_s * beats.fs)
+    keep = np.flatnonzero(beats.onset >= first)
+    return replace(
+        beats,
+        window=beats.window[keep],
+        onset=beats.onset[keep] - first,
+        peak=beats.peak[keep] - first,
+        end=beats.end[keep] - first,
+        quality=beats.quality[keep],
+        points={name: at[keep] - first for name, at in beats.points.items()},
+        normal=beats.normal[keep],
+    )
+
+
 def on_trail(
     inputs: Inputs, role: str, family: str, least_s: Mapping[str, float], make: Callable[[Trail, slice], Mapping[str, F64]]
 ) -> dict[str, F32]:
@@ -118,9 +148,11 @@ def on_trail(
         made NaN here, and so is what is not finite.
     """
     trail = inputs.trails.get(getattr(inputs.settings, role))
+    if trail is not None:
+        trail = recent(trail, inputs.settings.recent_s)
     if trail is None or not inputs.count or long_enough(trail.length_s, trail.fs) < min(least_s.values()):
         return {f"{family}.{name}": inputs.nan() for name in least_s}
-    made = in_blocks(lambda rows: make(trail, rows), inputs.count, max(SAMPLES // max(trail.signal.shape[1], 1), 1))
+    made = by_rows(trail, make)
     known_s = long_enough(np.asarray(made["long_s"]), trail.fs)
     columns = {}
     for name, least in least_s.items():
@@ -128,6 +160,12 @@ def on_trail(
             value = np.asarray(made[name]).astype(np.float32)
         columns[f"{family}.{name}"] = np.where(np.isfinite(value) & (known_s >= least), value, np.float32(np.nan))
     return columns
+
+
+def by_rows(trail: Trail, make: Callable[[Trail, slice], Mapping[str, F64]]) -> dict[str, F32 | F64]:
+    """Return the columns that ``make`` makes of some windows at a time, each of shape (window,)."""
+    whole = trail
+    return in_blocks(lambda rows: make(whole, rows), len(trail.signal), max(SAMPLES // max(trail.signal.shape[1], 1), 1))
 
 
 def long_enough(length_s: F64 | float, fs: float) -> F64:

@@ -7,7 +7,7 @@ fail the run: it has no predictions and a reason that the report prints.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 import numpy as np
@@ -148,7 +148,8 @@ def _words(table: WindowTable, column: str, rows: I64) -> NDArray[np.str_]:
 
 
 def _trial(table: WindowTable, rows: I64) -> NDArray[np.str_]:
-    return table.trial[rows] if {"session", "stimulus", "record"} <= set(table.index.columns) else np.empty(0, dtype=str)
+    known = {"session", "stimulus", "record"} <= set(table.index.columns)
+    return replace(table, index=table.index.iloc[rows]).trial if known else np.empty(0, dtype=str)
 
 
 # ------------------------------------------------------------------------------------------------------------- constants

@@ -75,7 +75,7 @@ def read_all(mat: Mat) -> None:
         mat.text()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(content=st.dictionaries(NAMES, VALUES, min_size=1, max_size=3), compress=st.booleans())
 def test_what_scipy_writes_is_read(tmp_path: Path, content: dict[str, Any], compress: bool) -> None:
     save(tmp_path / "a.mat", content, compress=compress)
@@ -223,7 +223,7 @@ def test_damage_is_refused_in_one_line_or_harmless(tmp_path: Path, compress: boo
         path.write_bytes(raw[:size])
         with suppress(DataError):
             walk_all(path)
-    for _ in range(400):
+    for _ in range(150):
         broken = bytearray(raw)
         for at in rng.integers(0, len(raw), rng.integers(1, 4)):
             broken[at] = rng.integers(0, 256)

@@ -82,13 +82,13 @@ TREES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(tree=TREES, protocol=st.sampled_from(PROTOCOLS))
 def test_plain_values_are_read_as_python_reads_them(tmp_path: Path, tree: object, protocol: int) -> None:
     assert read(tmp_path, pickle.dumps(tree, protocol)) == tree
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(
     array=arrays.arrays(
         st.sampled_from(["f4", "f8", ">f8", "i2", "<i8", "u1", "b1", "f2"]),
@@ -336,7 +336,7 @@ def test_files_that_end_early_are_refused(tmp_path: Path, raw: bytes) -> None:
         refused(tmp_path, raw[:size], "refused as a pickle")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(data=st.data())
 def test_damage_is_refused_in_one_line_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
     raw = bytearray(data.draw(st.sampled_from([RAW, RAW_OLD])))
@@ -345,7 +345,7 @@ def test_damage_is_refused_in_one_line_or_harmless(tmp_path: Path, data: st.Data
     harmless(tmp_path, bytes(raw))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(
     words=st.lists(
         st.sampled_from([op.code.encode("latin-1") for op in pickletools.opcodes]) | st.binary(max_size=3), max_size=30

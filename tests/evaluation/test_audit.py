@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from biosig_mtl.evaluation import audit, duplicates
+from biosig_mtl.evaluation import audit, duplicates, promises
 from biosig_mtl.evaluation.audit import Control, Evidence, Fitted, Inputs
 from biosig_mtl.tasks import AFFECT, BLOOD_PRESSURE
 from biosig_mtl.types import Check, Fold, Guarantee, Head, Predictions
@@ -376,10 +378,44 @@ def test_a_promise_that_nobody_could_check_is_not_kept() -> None:
         assert not check.passed
         assert check.detail == f"nothing to look at: the run handed over no {unit}"
     assert not audit.protocol_guarantee(honest()).passed
+    assert "handed over no trials" in audit.trial_overlap(promised(NEW_PEOPLE, trial=None)).detail
     unknown = Guarantee(("moon",), True, "the moon is another")
     assert "no moon" in audit.protocol_guarantee(promised(unknown)).detail
     nameless = np.where(STIMULUS == "clip1", "", STIMULUS)
     assert "without a stimulus" in failed(promised(NEW_STIMULI, by_clip(), stimulus=nameless))["protocol_guarantee"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000))
+def test_what_two_parts_share_is_what_a_look_at_every_pair_finds(seed: int) -> None:
+    """Windows of uneven length in three recordings, some of them nested in others."""
+    rng = np.random.default_rng(seed)
+    n = 40
+    start = rng.integers(0, 200, n) / 4
+    spans = audit.Spans(rng.choice(["a", "b", "c"], n), start, start + rng.integers(1, 40, n) / 8)
+    part = rng.integers(0, 5, n)
+    rows = [np.flatnonzero(part == i) for i in range(4)]
+    fold = Fold(rows[0], rows[1], rows[2], calibration=rows[3])
+    unit = rng.choice([f"t{i}" for i in range(15)], n)
+    shared: set[int] = set()
+    same: set[int] = set()
+    early: set[int] = set()
+    pairs = [("train", "validation"), *((x, y) for x in ("train", "validation") for y in ("calibration", "test"))]
+    for one, other in [*pairs, ("calibration", "test")]:
+        for i in fold.parts()[one]:
+            for j in fold.parts()[other]:
+                if spans.record[i] == spans.record[j] and min(spans.end_s[i], spans.end_s[j]) > max(start[i], start[j]):
+                    shared.add(j)
+                if (one, other) in pairs and unit[i] == unit[j]:
+                    same.add(j)
+                if (one, other) in pairs[1:] and spans.record[i] == spans.record[j] and start[j] < spans.end_s[i]:
+                    early.add(j)
+    for found, expected in (
+        (promises.same_samples(spans, [fold, fold]), shared),
+        (promises.same_unit(unit, "trial", [fold, fold]), same),
+        (promises.out_of_order(spans, [fold, fold]), early),
+    ):
+        assert (found.windows if found else 0) == 2 * len(expected)
 
 
 def test_spans_come_from_the_table_and_tell_data_sets_apart() -> None:

@@ -186,6 +186,17 @@ def test_trials_are_graded_like_windows() -> None:
     assert "trial_level" not in alone["targets"]["valence"]
 
 
+def test_a_trial_of_several_states_has_no_class_of_its_own() -> None:
+    """A recording from rest to stress and back: by trial there is nothing to say of its class, and of its number there is."""
+    whole = affect(0.4)
+    whole = replace(whole, trial=whole.subject)
+    got = content(whole, {"majority": flat()})
+    level = got["targets"]["arousal"]["trial_level"]
+    assert level == {"unavailable": "the class of the reference changes within 12 of 12 trials"}
+    assert "trial_level" not in got["baselines"]["majority"]["arousal"]
+    assert got["targets"]["valence"]["trial_level"]["n_trials"] == 12
+
+
 def test_a_baseline_that_does_not_name_its_trials_takes_those_of_its_windows() -> None:
     model, other = affect(0.4), flat()
     bare = trials.select(replace(other, trial=np.empty(0, dtype=str)), np.random.default_rng(0).permutation(600))

@@ -99,7 +99,8 @@ def small_table(subjects: Sequence[str], targets: Any = None, **columns: Any) ->
     """Return a table with two families of features and a window a row."""
     n = len(subjects)
     rng = np.random.default_rng(0)
-    index = pd.DataFrame({"subject": list(subjects), "onset_s": np.arange(float(n)), **columns})
+    plain = {"session": "1", "record": "r1", "stimulus": ""}
+    index = pd.DataFrame({"subject": list(subjects), "onset_s": np.arange(float(n)), **plain, **columns})
     return WindowTable(
         index=index,
         values=rng.standard_normal((n, 3)).astype(np.float32),

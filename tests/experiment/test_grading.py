@@ -112,10 +112,3 @@ def test_coverage_weighs_people_and_not_windows_and_skips_what_is_unknown() -> N
     assert facts["sbp"]["coverage"] == pytest.approx((2 / 3 + 1) / 2)
     assert facts["dbp"]["coverage"] == pytest.approx(1.0)
     assert facts["sbp"]["width"] == 10.0
-
-
-def test_a_control_is_compared_on_its_own_rows() -> None:
-    model = some_predictions("abcd", [[1, 2]] * 4, [[1, 2]] * 4, seed=np.array([0, 0, 1, 1]))
-    control = some_predictions("ab", [[1, 2]] * 2, [[1, 2]] * 2)
-    rows = grading.control_rows(model, control)
-    assert grading.subset(model, rows).subject.tolist() == ["a", "b"]

@@ -111,7 +111,7 @@ def test_a_job_without_test_rows_reads_back(job: Job, tmp_path: Path) -> None:
     empty.place.mkdir(parents=True)
     words = ("test", "validation", "validation_rows", "fitted_rows", "history", "warnings")
     lists: dict[str, list[float]] = {word: [] for word in words}
-    (empty.place / "result.json").write_text(json.dumps(lists))
+    (empty.place / "result.json").write_text(json.dumps(lists | {"shares": {}}))
     assert members.result(empty).test.size == 0
 
 

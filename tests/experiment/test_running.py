@@ -43,6 +43,7 @@ SAME = (
     "history.csv",
     "split_report.json",
     "examples.json",
+    "interpretation.json",
     "recipe.yaml",
 )
 RUN = """
@@ -295,9 +296,9 @@ def test_levels_of_ids_are_words_of_the_audit(whole: WindowTable, tiny: Recipe) 
     assert running.subject_level(tiny, grouped) == "group"
 
 
-def test_a_table_without_facts_of_the_label_tells_unknown(place: Path, whole: WindowTable) -> None:
+def test_a_table_without_facts_of_the_label_tells_unknown(tiny: Recipe, place: Path, whole: WindowTable) -> None:
     table = replace(whole, index=whole.index.drop(columns="label_source"))
-    told = running._told(splits.Protocol(), table, [place], "person", [])
+    told = running._told(tiny, splits.Protocol(), table, [place], ("person", []))
     assert told["reference"] == "unknown"
     assert told["stamps"] == ()
     assert tables.linked([place]) == []

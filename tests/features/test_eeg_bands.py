@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from biosig_mtl.features import FeatureSettings, extract
 from biosig_mtl.features.bands import BANDS, check_bands, missing_bands, suspect_bands
-from biosig_mtl.features.eeg import reasons
+from biosig_mtl.features.eeg_lengths import eeg_reasons
 from biosig_mtl.tasks import AFFECT
 from biosig_mtl.types import Features
 from tests.features.brain import FS, noise, windows_of
@@ -60,18 +62,50 @@ def test_the_data_tell_which_bands_were_filtered_away(family: str, slope: float)
     assert suspect_bands(filtered(8, 64, family, slope), DELTA) == ("delta", "theta")
 
 
+def test_strong_alpha_does_not_make_theta_look_lost() -> None:
+    time = np.arange(15 * 512) / FS
+    x = 10 * noise((3, time.size), slope=1.0) + 60 * np.sin(2 * np.pi * 10 * time)
+    settings = FeatureSettings(("eeg_de",), eeg=("F3", "Cz", "O2"), bands=DELTA)
+    made = extract(windows_of(x.reshape(3, 15, 512).swapaxes(0, 1), settings.eeg), settings, AFFECT)
+    assert suspect_bands(made, DELTA) == ()
+
+
+def test_the_preprocessed_windows_of_dasps_have_no_delta(data_root: Path) -> None:
+    import h5py
+
+    found = []
+    for path in sorted((data_root / "emotion" / "dasps" / "mat").glob("*.mat")):
+        with h5py.File(path) as file:
+            x = np.asarray(file["data"])[:, : 3 * 512]
+        windows = x.reshape(-1, 512, 14).swapaxes(1, 2)
+        names = tuple(f"E{k}" for k in range(14))
+        made = extract(windows_of(windows, names), FeatureSettings(("eeg_de",), eeg=names, bands=DELTA), AFFECT)
+        found.append(suspect_bands(made, DELTA))
+    assert len(found) == 15
+    assert found.count(("delta",)) >= 14
+
+
 def test_nothing_is_suspected_where_nothing_is_known() -> None:
     made = filtered(4, 45, "eeg_hjorth")
     assert suspect_bands(made, DELTA) == ()
     assert suspect_bands(filtered(4, 45, "eeg_de"), {"alpha": (8, 14)}) == ()
 
 
-def test_a_window_that_cannot_hold_a_band_says_why() -> None:
-    settings = FeatureSettings(("eeg_de", "eeg_power"), eeg=("F3",), bands={"slow": (0.1, 0.2), "high": (40, 70)})
-    why = reasons(settings, 2.0, FS)
-    assert set(why) == {"eeg_de.slow", "eeg_de.high", "eeg_power.slow", "eeg_power.high"}
-    assert "no frequency between 0.1 and 0.2 Hz" in why["eeg_de.slow"]
-    assert "half the sampling rate of 128 Hz" in why["eeg_de.high"]
-    made = extract(windows_of(noise((4, 1, 256)), ("F3",)), settings, AFFECT)
-    assert np.isnan(made.values).all()
-    assert reasons(FeatureSettings(("eeg_de",), eeg=("F3",)), 4.0, FS) == {}
+@pytest.mark.parametrize("length_s", [0.125, 0.5, 1.0, 4.0, 10.0])
+@pytest.mark.parametrize("fs", [64.0, 128.0])
+def test_a_feature_is_nan_where_a_reason_says_so_and_nowhere_else(length_s: float, fs: float) -> None:
+    families = ("eeg_de", "eeg_power", "eeg_asym", "eeg_plv", "eeg_wpli")
+    bands = {"slow": (0.1, 0.2), "narrow": (9.9, 10.1), **DELTA}
+    settings = FeatureSettings(families, eeg=("F3", "F4"), bands=bands)
+    made = extract(windows_of(noise((4, 2, round(length_s * fs))), settings.eeg, fs), settings, AFFECT)
+    told = eeg_reasons(settings, length_s, fs)
+    for name, value in zip(made.names, made.values.T, strict=True):
+        assert np.isnan(value).all() == (name.rpartition(".")[0] in told), name
+    assert told.keys() <= {name.rpartition(".")[0] for name in made.names}
+    assert ("have no frequency from 0.1 up to 0.2 Hz" in told.get("eeg_de.slow", "")) == (length_s < 10)
+    assert ("half the sampling rate of 64 Hz" in told.get("eeg_power.gamma_share", "")) == (fs == 64)
+
+
+def test_the_usual_bands_have_no_reason_in_windows_of_four_seconds() -> None:
+    families = ("eeg_de", "eeg_power", "eeg_asym", "eeg_plv", "eeg_wpli", "eeg_hjorth", "eeg_entropy")
+    assert eeg_reasons(FeatureSettings(families, eeg=("F3",)), 4.0, FS) == {}

@@ -7,7 +7,8 @@ import pytest
 
 from biosig_mtl.features import FeatureSettings
 from biosig_mtl.features.bands import BANDS
-from biosig_mtl.features.eeg_connectivity import pairs_of, reasons, region_pairs
+from biosig_mtl.features.eeg_connectivity import pairs_of, region_pairs
+from biosig_mtl.features.eeg_lengths import eeg_reasons
 from biosig_mtl.types import F64
 from tests.features.brain import CAP, FS, columns, noise
 
@@ -96,12 +97,12 @@ def test_regions_are_means_over_their_pairs_and_every_pair_counts_once() -> None
 def test_fewer_than_five_cycles_are_nan_with_their_reason(family: str) -> None:
     settings = FeatureSettings((family,), eeg=("F3", "P4"))
     found = columns(noise((3, 2, 128)), family, ("F3", "P4"))
-    why = reasons(settings, 1.0, FS)
+    why = eeg_reasons(settings, 1.0, FS)
     assert why == {f"{family}.theta": "windows of 1 s hold 4 cycles of 4 Hz, 5 are needed"}
     for name, value in found.items():
         assert np.isnan(value).all() == (name.rsplit(".", 1)[0] in why)
-    assert reasons(settings, 4.0, FS) == {}
-    assert "half the sampling rate" in reasons(settings, 4.0, 64.0)[f"{family}.gamma"]
+    assert eeg_reasons(settings, 4.0, FS) == {}
+    assert "half the sampling rate" in eeg_reasons(settings, 4.0, 64.0)[f"{family}.gamma"]
 
 
 def test_a_constant_channel_is_left_out_of_the_mean() -> None:

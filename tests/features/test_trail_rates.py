@@ -76,7 +76,7 @@ def test_reasons_are_those_of_the_values(length_s: float) -> None:
 
 def test_a_trail_that_is_not_there_has_its_reason_too() -> None:
     told = reasons(FeatureSettings(("ecg_hrv",), hrv="chest"), {"ecg": 60.0})
-    assert told["ecg_hrv.n"] == "the windows carry no trail 'chest': ecg_hrv.n needs 10 s of it"
+    assert told["ecg_hrv.n"] == "the windows carry no trail 'chest', which ecg_hrv.n is made of"
     assert len(told) == 10
     assert reasons(FeatureSettings(("person",)), {}) == {}
 

@@ -127,13 +127,15 @@ def _labels(options: Mapping[str, Any]) -> str:
 
 def _labelled(found: Found, ratings: Mat, *, external: bool) -> Found:
     """Return a video with its self-assessment; those annotated from outside carry their labels as channels."""
-    where = f"{found.path}, video {found.stimulus}"
-    cell = open_mat5(found.path)["joined_data"].cell(int(str((found.options or {})["column"])))
-    if 0 in cell.shape:
+    where, number = f"{found.path}, video {found.stimulus}", int(str((found.options or {})["column"]))
+    file = open_mat5(found.path)
+    if 0 in file["joined_data"].cell(number).shape:
         raise DataError(f"{where}: has no data")
     if not found.stimulus:
         raise DataError(f"{where}: has no name")
     if external:
+        if 0 in file["labels_ext_annotation"].cell(number).shape:
+            raise DataError(f"{where}: has no annotations from outside")
         return found
     row = ratings.array()
     if row.size != _SELF_NUMBERS:

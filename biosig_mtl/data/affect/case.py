@@ -44,6 +44,7 @@ UNITS = {
     "emg_trap": "uV",
 }
 _LABELS = ("valence", "arousal")
+_LONGEST_MS = 3.6e6
 _STEP_MS = 1000.0 / LABEL_HZ
 _FOLDERS = ("interpolated", "data/interpolated", "CASE_full/data/interpolated", ".")
 # From here on a bisection reads the rest at once.
@@ -78,6 +79,7 @@ def list_case(root: Path, _: Mapping[str, Any]) -> Iterator[Found]:
 def _clips(path: Path, physiology: Path) -> Iterator[Found]:
     columns = read_columns(path, ("jstime", "video"))
     video, time = columns["video"], columns["jstime"]
+    _forward(time, path, 2)
     edges = np.flatnonzero(np.diff(video)) + 1
     seen: set[float] = set()
     for first, stop in zip([0, *edges], [*edges, video.size], strict=True):
@@ -90,6 +92,8 @@ def _clips(path: Path, physiology: Path) -> Iterator[Found]:
         if number in seen:
             raise DataError(f"{path}, line {first + 2}: video {number:g} is shown a second time")
         seen.add(number)
+        if time[stop - 1] - time[first] > _LONGEST_MS:
+            raise DataError(f"{path}, line {first + 2}: video {number:g} lasts more than an hour")
         options = {"start_ms": float(time[first]), "stop_ms": float(time[stop - 1]) + _STEP_MS, "bytes": path.stat().st_size}
         yield Found(found.record, found.subject, physiology, options=options, stimulus=stimulus)
 
@@ -162,12 +166,13 @@ class _Table:
         time = values[:, self.names.index("daqtime")]
         _forward(time, self.path, None)
         count = round((stop_ms - start_ms) * FS_HZ / 1000)
-        place = np.rint((time - start_ms) * FS_HZ / 1000).astype(np.int64)
-        inside = (place >= 0) & (place < count)
+        spot = np.rint((time - start_ms) * FS_HZ / 1000)
+        inside = (spot >= 0) & (spot < count)
+        place = spot[inside].astype(np.int64)
         out = {}
         for name in wanted:
             out[name] = np.full(count, np.nan, np.float32)
-            out[name][place[inside]] = values[inside, self.names.index(name)]
+            out[name][place] = values[inside, self.names.index(name)]
         return out
 
     def _find(self, time_ms: float) -> int:

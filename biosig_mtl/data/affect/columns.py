@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from biosig_mtl.data.readers.files import check_file
 from biosig_mtl.types import F64, DataError
@@ -24,21 +23,8 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, F64]:
     DataError
         A column is missing, a row has another number of cells than the heading, a cell is no number: file and line are named.
     """
-    text = _text(path)
-    heading, _, body = text.partition("\n")
-    cells = [cell.strip() for cell in next(csv.reader([heading]))]
-    missing = [name for name in names if name not in cells]
-    if missing:
-        raise DataError(f"{path}: no column '{missing[0]}'; it has {', '.join(cells)}")
-    if not body.strip():
-        raise DataError(f"{path}: has a heading and no rows")
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(io.StringIO(text), usecols=list(names), dtype=np.float64, skipinitialspace=True, index_col=False)
-    except (ValueError, OverflowError):
-        raise _wrong(path, text, names) from None
-    return {name: frame[name].to_numpy(dtype=np.float64) for name in names}
+    table = _table(path, names)
+    return {name: _numbers(table, name, path) for name in names}
 
 
 def read_stamped(path: Path, time: str, value: str, device: str, kept: str) -> tuple[F64, F64]:
@@ -58,27 +44,59 @@ def read_stamped(path: Path, time: str, value: str, device: str, kept: str) -> t
     DataError
         A column is missing, a cell is no number, rows of several devices and none to choose.
     """
-    numbers = read_columns(path, (time, value))
-    serials = _serials(path, device)
-    rows = np.ones(numbers[time].size, bool)
-    if serials is not None and np.unique(serials).size > 1:
-        if kept not in serials:
-            found = ", ".join(np.unique(serials)[:4])
-            raise DataError(f"{path}: holds rows of several devices ({found}) and it is not known which one was worn")
-        rows = serials == kept
-    rows &= np.isfinite(numbers[time])
-    order = np.argsort(numbers[time][rows], kind="stable")
-    return numbers[time][rows][order], numbers[value][rows][order]
+    table = _table(path, (time, value))
+    stamps, values = _numbers(table, time, path), _numbers(table, value, path)
+    rows = np.isfinite(stamps)
+    found = sorted(set(table.get(device, ())))
+    if len(found) > 1:
+        if kept not in found:
+            raise DataError(
+                f"{path}: holds rows of several devices ({', '.join(found[:4])}); it is not known which one was worn"
+            )
+        rows &= np.array(table[device]) == kept
+    order = np.argsort(stamps[rows], kind="stable")
+    return stamps[rows][order], values[rows][order]
 
 
-def _serials(path: Path, device: str) -> NDArray[np.str_] | None:
-    text = _text(path)
-    if device not in [cell.strip() for cell in text.partition("\n")[0].split(",")]:
-        return None
-    import pandas as pd
+def _table(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the cells of a CSV by column; every row has as many cells as the heading."""
+    # Not pandas: with columns to choose and a row that is too long its parser can bring the process down.
+    reader = csv.reader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
+    try:
+        heading = [cell.strip() for cell in next(reader, [])]
+        missing = [name for name in names if name not in heading]
+        if missing:
+            raise DataError(f"{path}: no column '{missing[0]}'; it has {', '.join(heading)[:200] or 'nothing'}")
+        # Some texts end each line with a comma: empty cells beyond the heading are nothing.
+        width = len(heading)
+        rows = [row if len(row) <= width or any(row[width:]) else row[:width] for row in reader if row]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not readable as CSV: {str(error)[:100]}") from error
+    if not rows:
+        raise DataError(f"{path}: has a heading and no rows")
+    wrong = next((n for n, row in enumerate(rows) if len(row) != width), None)
+    if wrong is not None:
+        raise DataError(f"{path}, line {wrong + 2}: has {len(rows[wrong])} cells; its heading has {width}")
+    return dict(zip(heading, zip(*rows, strict=True), strict=True))
 
-    frame = pd.read_csv(io.StringIO(text), usecols=[device], dtype=str, skipinitialspace=True, index_col=False)
-    return frame[device].fillna("").to_numpy(dtype=str)
+
+def _numbers(table: Mapping[str, Sequence[str]], name: str, path: Path) -> F64:
+    try:
+        return np.array([float(cell) if cell else np.nan for cell in table[name]])
+    except ValueError:
+        return _one_by_one(table[name], name, path)
+
+
+def _one_by_one(cells: Sequence[str], name: str, path: Path) -> F64:
+    """Parse cells of which some are blank or no number; the first of the latter is named."""
+    values = np.full(len(cells), np.nan)
+    for spot, cell in enumerate(cells):
+        text = " ".join(cell.split())
+        try:
+            values[spot] = float(text or "nan")
+        except ValueError:
+            raise DataError(f"{path}, line {spot + 2}: '{text[:30]}' in column '{name}' is no number") from None
+    return values
 
 
 def _text(path: Path) -> str:
@@ -91,18 +109,3 @@ def _text(path: Path) -> str:
     if "\0" in text:
         raise DataError(f"{path}: is not a text table (it holds zero bytes)")
     return text
-
-
-def _wrong(path: Path, text: str, names: Sequence[str]) -> DataError:
-    """Return the error for the first cell that is no number."""
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    try:
-        for row in reader:
-            for name in names:
-                try:
-                    float((row[name] or "nan").strip() or "nan")
-                except ValueError:
-                    return DataError(f"{path}, line {reader.line_num}: '{row[name][:30]}' in column '{name}' is no number")
-    except csv.Error as error:
-        return DataError(f"{path}, line {reader.line_num}: not readable as CSV: {str(error)[:100]}")
-    return DataError(f"{path}: not readable as a table of numbers")

@@ -33,6 +33,7 @@ RATERS = {
     "partner": "partner_annotations/P{pid}.partner.csv",
     "external": "aggregated_external_annotations/P{pid}.external.csv",
 }
+_LONGEST_MS = 8.64e7
 _LABELS = ("valence", "arousal")
 
 
@@ -92,11 +93,11 @@ def list_kemocon(root: Path, options: Mapping[str, Any]) -> Iterator[Found]:
 
 def _times(row: Mapping[str, str], where: str) -> tuple[int, dict[str, float]]:
     try:
-        pid = int(float(row["pid"]))
+        pid = int(row["pid"])
         init, start, end = (float(row[key]) for key in ("initTime", "startTime", "endTime"))
     except ValueError as error:
         raise DataError(f"{where}: {str(error)[:80]}") from error
-    if not init <= start < end:
+    if not (init <= start < end and end - init <= _LONGEST_MS):
         raise DataError(f"{where}: the debate begins at {start:.0f} and ends at {end:.0f} ms")
     return pid, {"init_ms": init, "start_ms": start, "stop_ms": end}
 

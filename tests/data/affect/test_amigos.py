@@ -69,7 +69,7 @@ def test_annotators_rate_valence_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("which", ["self", "external"])
 def test_parts_join_to_the_whole(tmp_path: Path, which: str) -> None:
     written(tmp_path)
-    assert_parts_join(listed("amigos", tmp_path, labels=which)[0]["P01/N1"], 20.5, 52)
+    assert_parts_join(listed("amigos", tmp_path, labels=which)[0]["P01/138"], 20.5, 52)
 
 
 def test_long_videos_that_were_not_seen_are_told(tmp_path: Path) -> None:
@@ -78,6 +78,16 @@ def test_long_videos_that_were_not_seen_are_told(tmp_path: Path) -> None:
     assert len(found) == 16
     where = tmp_path / f"{NAME}.mat"
     assert rejected == {f"P01/{v}": f"{where}, video {v}: has no data" for v in ("N1", "P1", "B1", "U1")}
+
+
+def test_videos_without_annotations_are_told(tmp_path: Path) -> None:
+    content = writers.amigos()
+    content["labels_ext_annotation"][0, 2] = np.empty((0, 0))
+    written(tmp_path, content)
+    assert len(listed("amigos", tmp_path)[0]) == 20
+    found, rejected = listed("amigos", tmp_path, labels="external")
+    assert len(found) == 19
+    assert rejected == {"P01/138": f"{tmp_path / f'{NAME}.mat'}, video 138: has no annotations from outside"}
 
 
 def test_channels_without_a_number_are_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from biosig_mtl.data import manifest
 from biosig_mtl.data.listing import Listing
@@ -20,7 +21,7 @@ def listed(root: Path) -> Listing:
     return manifest.entries(manifest.load("mahnob_hci"), root)
 
 
-def volts(numbers: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def volts(numbers: NDArray[np.int64]) -> NDArray[np.float32]:
     return ((numbers + 8388608) * GAIN - 262144).astype(np.float32)
 
 

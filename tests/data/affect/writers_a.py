@@ -178,15 +178,22 @@ VIDEOS = ("10", "13", "138", "18", "19", "20", "23", "30", "31", "34", "36", "4"
 
 
 def amigos(seconds: int = 52, videos: Sequence[str] = VIDEOS, long: bool = True) -> dict[str, Any]:
-    """Return the content of ``Data_Preprocessed_P01.mat``: arousal 2, valence 8 by oneself; valence first from outside."""
+    """Return the content of ``Data_Preprocessed_P01.mat``: arousal 2, valence 8 by oneself; valence first from outside.
+
+    Videos 10 and 138 last ``seconds``, the others little more than their rest, so that files stay small.
+    """
     rng = np.random.default_rng(11)
     nothing = np.empty((0, 0))
+
+    def table(video: str) -> NDArray[Any]:
+        return rng.standard_normal(((seconds if video in {"10", "138"} else 6) * 128, 17))
+
     held = [n < 16 or long for n in range(len(videos))]
     segments = (seconds - 5) // 20 + 2
     outside = np.stack([np.arange(segments), np.linspace(0.1, 0.4, segments), np.linspace(-0.4, -0.1, segments)], axis=1)
     own = np.array([[2.0, 8.0, 5.5, 6.5, 3.0, 0, 0, 1, 0, 0, 0, 0]])
     return {
-        "joined_data": cells([rng.standard_normal((seconds * 128, 17)) if h else nothing for h in held], row=True),
+        "joined_data": cells([table(v) if h else nothing for v, h in zip(videos, held, strict=True)], row=True),
         "labels_selfassessment": cells([own if h else nothing for h in held], row=True),
         "labels_ext_annotation": cells([outside if h else nothing for h in held], row=True),
         "VideoIDs": cells(list(videos), row=True),

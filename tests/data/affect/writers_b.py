@@ -96,12 +96,12 @@ def case(root: Path, subject: int = 1, clip_s: int = 3, order: tuple[int, ...] =
     Each sample of ``ecg`` tells its own time, each rating too: whatever is misplaced shows.
     """
     spans, now = [(10, 0, 1000)], 1000
-    for video in order:
-        spans += [(video, now, now + clip_s * 1000), (11, now + clip_s * 1000, now + clip_s * 1000 + 1000)]
+    for number in order:
+        spans += [(number, now, now + clip_s * 1000), (11, now + clip_s * 1000, now + clip_s * 1000 + 1000)]
         now += clip_s * 1000 + 1000
     spans.append((12, now, now + 500))
     end = now + 500
-    video = np.zeros(end, int)
+    video: NDArray[np.int64] = np.zeros(end, np.int64)
     for number, first, last in spans:
         video[first:last] = number
     time = np.arange(end)
