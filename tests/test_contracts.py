@@ -46,6 +46,8 @@ from biosig_mtl.types import (
     Record,
     Source,
     TrackSpec,
+    Trail,
+    WindowBeats,
     Windows,
     WindowTable,
 )
@@ -259,7 +261,29 @@ def test_a_step_without_its_channel_says_so_or_passes(name: str, settings: dict[
 def some_windows() -> Windows:
     names = ("ppg", "ppg_8hz", "ppg_12hz", *ELECTRODES)
     rules = ReferenceRules(max_sd_mmhg=100)
-    return cut(described(), Windowing(6.0, names, 3.0, ("ecg", "ecg_40hz"), rules=rules), BLOOD_PRESSURE)
+    windows = cut(described(), Windowing(6.0, names, 3.0, ("ecg", "ecg_40hz"), rules=rules), BLOOD_PRESSURE)
+    return replace(windows, trails={name: some_trail(name, len(windows)) for name in ("eda", "temp", "resp", "ppg", "ecg")})
+
+
+def some_trail(name: str, count: int) -> Trail:
+    """Return two minutes at 64 Hz that swing, with a beat every 0.9 s."""
+    t = np.arange(120 * 64) / 64
+    swing = 0.5 * np.sin(2 * np.pi * t * np.linspace(0.1, 0.3, count)[:, None]) - np.cos(2 * np.pi * (t - 0.2) / 0.9)
+    at = np.rint(np.arange(0.2, 119, 0.9) * 1000).astype(np.int64)
+    window, onset = np.repeat(np.arange(count), at.size - 1), np.tile(at[:-1], count)
+    end, quality = np.tile(at[1:], count), np.ones(window.size, np.float32)
+    beats = WindowBeats(name, 1000.0, window, onset, onset + 450, end, quality)
+    return Trail(name, name, 64.0, (5 + swing).astype(np.float32), np.ones(count, np.float32), beats)
+
+
+def trail_rows(trail: Trail, chosen: np.ndarray[Any, Any]) -> Trail:
+    """Return the trail of some windows."""
+    b = trail.beats
+    assert b is not None
+    here = np.concatenate([np.flatnonzero(b.window == r) for r in chosen] or [np.empty(0, int)]).astype(int)
+    new = np.repeat(np.arange(chosen.size), [(b.window == r).sum() for r in chosen]).astype(np.int64)
+    per_beat = {k: getattr(b, k)[here] for k in ("onset", "peak", "end", "quality", "normal")}
+    return replace(trail, signal=trail.signal[chosen], sqi=trail.sqi[chosen], beats=replace(b, window=new, **per_beat))
 
 
 def rows_of(windows: Windows, rows: Any) -> Windows:
@@ -283,6 +307,7 @@ def rows_of(windows: Windows, rows: Any) -> Windows:
         targets=windows.targets[chosen],
         beats=beats,
         facts={k: v[chosen] for k, v in windows.facts.items()},
+        trails={k: trail_rows(v, chosen) for k, v in windows.trails.items()},
     )
 
 
@@ -534,11 +559,10 @@ def batch(n: int = 6, spec: InputSpec = SPEC) -> Batch:
 
 def window(given: Batch, i: int) -> Batch:
     """Return one window of a batch as a batch."""
-    plain = {
-        f.name: getattr(given, f.name)[i : i + 1] for f in fields(given) if isinstance(getattr(given, f.name), torch.Tensor)
-    }
-    several = {name: {k: v[i : i + 1] for k, v in getattr(given, name).items()} for name in ("tracks", "present")}
-    return Batch(**plain, **several)
+    some = slice(i, i + 1)
+    tracks, present = ({name: part[some] for name, part in parts.items()} for parts in (given.tracks, given.present))
+    plain = given.waveform[some], given.values[some], given.missing[some], given.targets[some], given.weight[some]
+    return Batch(*plain, tracks=tracks, present=present)
 
 
 def network(name: str, spec: InputSpec = SPEC, **settings: Any) -> torch.nn.Module:

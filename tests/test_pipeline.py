@@ -415,7 +415,7 @@ def test_an_example_may_lack_one_target(recipe: Recipe, cohort: Path, tmp_path: 
     entry = entry_for(cohort / "s001" / "s001_1.hea", {"ppg": ("PLETH",), "ecg": ("II",), "abp": ("ABP",)})
     half = replace(entry, labels=(Label("sbp", 120.0, "mmHg"),))
     store.write_plan(tmp_path, {})
-    job = pipeline.Job(tmp_path, 0, (pipeline.Piece(half),), free.to_dict(), {}, cohort, example=True)
+    job = pipeline.Job(tmp_path, 0, (pipeline.Piece(half),), free.to_dict(), {}, cohort, examples=1)
     pipeline.work(job)
     store.finish(tmp_path, 1)
     (example,) = store.read_examples(tmp_path)

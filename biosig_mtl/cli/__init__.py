@@ -89,8 +89,8 @@ def demo(
 
 @app.command()
 def check(recipe: RecipeArg, overrides: SetOption = None) -> None:
-    """Follow a recipe without data: steps, channels, feature names."""
-    from biosig_mtl import pipeline
+    """Follow a recipe without data: steps, channels, feature names, what its protocol promises."""
+    from biosig_mtl import pipeline, splits
     from biosig_mtl import recipe as recipes
     from biosig_mtl.data import manifest
 
@@ -98,9 +98,22 @@ def check(recipe: RecipeArg, overrides: SetOption = None) -> None:
     one = manifest.load(read.data.dataset)
     pipeline.check_labels(read, one.name, one.labels)
     names, channels = pipeline.check(read, one.channel_infos())
+    _warn_of_bands(read, one)
     say(f"{read.name}: task {read.task}, data {read.data.dataset}, {len(read.signal)} signal steps")
     say(f"waveform channels: {', '.join(channels) or 'none'}")
     say(f"{len(names)} features: {', '.join(names)}")
+    say(splits.describe(recipes.build(splits.Protocol, read.split, "split")))
+
+
+def _warn_of_bands(recipe: Any, manifest: Any) -> None:
+    """Say so where features are asked for of a band that no longer is in the data."""
+    from biosig_mtl import pipeline
+
+    if lost := pipeline.lost_bands(recipe, manifest.options.get("pass_band_hz")):
+        sys.stderr.write(
+            f"warning: features.bands: {', '.join(lost)} of {manifest.name} lie outside the pass band of its filters; "
+            "their numbers are those of what the filters left\n"
+        )
 
 
 @app.command()
@@ -121,10 +134,12 @@ def prepare(
 
 def _prepare(recipe: Any, data: Sequence[str] | None, into: Path, workers: int) -> list[Path]:
     from biosig_mtl import pipeline, store
+    from biosig_mtl.data import manifest
 
     datasets = [name for name in (recipe.data.dataset, recipe.data.test_dataset) if name]
     folders = []
     for name, root in roots_of(data, datasets).items():
+        _warn_of_bands(recipe, manifest.load(name))
         tell = progress(f"prepare {name}", "lots")
         folder = pipeline.prepare(recipe, root, into, workers=workers, progress=tell, dataset=name)
         told = store.summary(folder)
@@ -161,7 +176,7 @@ def _train(recipe: Any, stores: list[Path], out: Path, workers: int) -> None:
     from biosig_mtl.data import manifest
 
     facts = [manifest.load(name).facts() for name in (recipe.data.dataset, recipe.data.test_dataset) if name]
-    if told := pipeline.reasons(recipe):
+    if told := pipeline.reasons(recipe, manifest.load(recipe.data.dataset).channel_infos()):
         facts[0] |= {"reasons": told}
     scores = experiment.run(recipe, stores, out, workers=workers, progress=progress("train", "networks"), facts=facts)
     path = report.render(out)

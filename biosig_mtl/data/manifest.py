@@ -95,7 +95,7 @@ def locate(manifest: Manifest, data: Path | None = None) -> Path:
     if not root:
         raise DataError(f"{manifest.name}: say where it lies (--data DIR) or set BIOSIG_DATA; {_how(manifest)}")
     for folder in _candidates(manifest, Path(root)):
-        if _holds(manifest, folder):
+        if folder.is_dir() and _holds(manifest, folder):
             return folder
     folders = " or ".join(manifest.folders or (manifest.name,))
     raise DataError(
@@ -123,6 +123,8 @@ def _holds(manifest: Manifest, folder: Path) -> bool:
 def _mark(manifest: Manifest) -> str:
     if manifest.format == "ppg_bp":
         return "'Data File/0_subject'"
+    if manifest.format in LISTERS and not manifest.pattern:
+        return f"files of {manifest.name}"
     return manifest.pattern if manifest.format == "uci_mat" or not manifest.index else manifest.index.file
 
 

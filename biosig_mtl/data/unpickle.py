@@ -132,10 +132,10 @@ class _Machine:
     def _words(self) -> dict[bytes, Callable[[], None]]:
         return {
             b"\x80": self.protocol,
-            b"\x95": lambda: self.skip_frame(),
+            b"\x95": self.skip_frame,
             b"(": lambda: self.marks.append(len(self.stack)),
-            b"0": lambda: self.drop(),
-            b"1": lambda: self.drop_to_mark(),
+            b"0": self.drop,
+            b"1": self.drop_to_mark,
             b"2": lambda: self.stack.append(self.stack[-1]),
             b"a": lambda: self.extend([self.pop()]),
             b"e": lambda: self.extend(self.since_mark()),

@@ -165,7 +165,7 @@ def _target(
     if facts and model.head[column].classes and 2 * facts["trials_whose_reference_varies"] > facts["n_trials"]:
         # One class for a whole session of several states would be an answer to a question that nobody asked.
         varied = f"{facts['trials_whose_reference_varies']} of {facts['n_trials']}"
-        entry["trial_level"] = {"unavailable": f"the class of the reference changes within {varied} trials"}
+        entry["trial_level"] = {**facts, "unavailable": f"the class of the reference changes within {varied} trials"}
     elif facts:
         joined = {name: trials.by_trial(given) for name, given in rivals.items()}
         level, by_name = grader(target, None, trials.by_trial(model), joined, counts)

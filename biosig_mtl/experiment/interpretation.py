@@ -124,5 +124,14 @@ def _correlation(values: F64, wanted: F64) -> F64:
 
 def with_reasons(found: Mapping[str, Any], reasons: Mapping[str, str]) -> dict[str, Any]:
     """Return the interpretation with a reason for every feature that is never known."""
-    told = {name: reasons.get(name, "unknown in every window") for name in found.get("empty", ())}
+    told = {name: _reason(name, reasons) for name in found.get("empty", ())}
     return {key: value for key, value in found.items() if key != "empty"} | ({"reasons": told} if told else {})
+
+
+def _reason(name: str, reasons: Mapping[str, str]) -> str:
+    """Return the reason of a feature, or of its name without the channel or the last word."""
+    while name:
+        if name in reasons:
+            return reasons[name]
+        name = name.rpartition(".")[0]
+    return "unknown in every window"

@@ -26,8 +26,8 @@ def temp(inputs: Inputs) -> dict[str, F32]:
 def measures(trail: Trail, rows: slice) -> dict[str, F64]:
     """Return all measures of some windows, however short, and the seconds that they know as ``long_s``."""
     known = stretch(trail.signal[rows], trail.fs, WORK_HZ)
-    high = np.where(known.known, known.values, -np.inf).max(axis=1)
-    low = np.where(known.known, known.values, np.inf).min(axis=1)
+    high = np.where(known.known, known.values, -np.inf).max(axis=1, initial=-np.inf)
+    low = np.where(known.known, known.values, np.inf).min(axis=1, initial=np.inf)
     return {
         "mean_degc": known.mean(),
         "slope_degc_per_min": 60 * known.slope(),

@@ -14,12 +14,14 @@ import numpy as np
 from biosig_mtl.features import eda, temperature
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.rate import basics
-from biosig_mtl.features.trail_rates import nn_of
+from biosig_mtl.features.summary import by_window
+from biosig_mtl.features.trail_rates import intervals_of
 from biosig_mtl.features.trail_values import by_rows, long_enough, recent
 from biosig_mtl.types import F32, F64, Trail
 
-# Without a length of its own the last quarter of a trail is what is compared with all of it.
+# Without a length of its own the last quarter of a trail is what is compared with all of it; never less than this.
 QUARTER = 0.25
+LEAST_NOW_S = 10.0
 # A trail must know this many times the seconds that are compared with it.
 LEAST_TIMES = 2.0
 # Below this, areas of responses are taken as equal.
@@ -38,8 +40,8 @@ def eda_change(inputs: Inputs) -> dict[str, F32]:
 
     ``scl_log``: logarithm of the mean level now over that of the trail; ``scr_per_min``: difference of responses per minute;
     ``phasic_log``: logarithm of the phasic area per minute now over that of the trail, areas below 0.05 µS·s counted as such.
-    The measures are those of `eda`; "now" are the last ``settings.recent_s`` seconds, or the last quarter. NaN where the trail
-    knows less than twice as much.
+    The measures are those of `eda`; "now" are the last ``settings.recent_s`` seconds, or the last quarter, and 10 s at least.
+    NaN where the trail knows less than twice as much.
     """
 
     def compare(now: Measures, ever: Measures) -> Measures:
@@ -67,8 +69,8 @@ def temp_change(inputs: Inputs) -> dict[str, F32]:
 def ppg_change(inputs: Inputs) -> dict[str, F32]:
     """Return how the pulse of the last seconds differs from the whole trail ``settings.prv``, each of shape (window,).
 
-    ``rate_per_min``: difference of the mean rates; ``rmssd_log``: logarithm of RMSSD now over that of the trail; on NN
-    intervals as `ppg_prv` has them, where there are ten or more. See `eda_change` for what is now.
+    ``rate_per_min``: difference of the rates; ``rmssd_log``: logarithm of RMSSD now over that of the trail; on intervals as
+    `ppg_prv` has them, where there are ten or more. See `eda_change` for what is now.
     """
     return _beats_change(inputs, "prv", "ppg_change")
 
@@ -83,9 +85,11 @@ LEAST_INTERVALS = 10
 
 def _beats_change(inputs: Inputs, role: str, family: str) -> dict[str, F32]:
     def measure(trail: Trail) -> Measures:
-        known = basics(nn_of(trail, role), inputs.count)
-        enough = known.count >= LEAST_INTERVALS
-        return {"rate": np.where(enough, 60 / known.mean_s, np.nan), "rmssd": np.where(enough, known.rmssd_s, np.nan)}
+        found = intervals_of(trail, role)
+        nn = found.only(found.normal)
+        known = basics(nn, inputs.count)
+        typical = by_window(nn.seconds[None], nn.window, inputs.count).quantile(0.5, LEAST_INTERVALS)[0]
+        return {"rate": 60 / typical, "rmssd": np.where(known.steps >= LEAST_INTERVALS, known.rmssd_s, np.nan)}
 
     def compare(now: Measures, ever: Measures) -> Measures:
         return {"rate_per_min": now["rate"] - ever["rate"], "rmssd_log": _log_ratio(now["rmssd"], ever["rmssd"])}
@@ -101,9 +105,9 @@ def _change(
     compare: Callable[[Measures, Measures], Measures],
 ) -> dict[str, F32]:
     trail = inputs.trails.get(getattr(inputs.settings, role))
-    if trail is None or not inputs.count or not trail.signal.shape[1]:
+    if trail is None or not inputs.count or trail.length_s < LEAST_NOW_S:
         return {f"{family}.{name}": inputs.nan() for name in NAMES[family]}
-    now_s = inputs.settings.recent_s or QUARTER * trail.length_s
+    now_s = max(inputs.settings.recent_s or QUARTER * trail.length_s, LEAST_NOW_S)
     with np.errstate(divide="ignore", invalid="ignore"):
         told = compare(measure(recent(trail, now_s)), measure(trail))
     known_s = long_enough(np.isfinite(trail.signal).sum(axis=1) / trail.fs, trail.fs)

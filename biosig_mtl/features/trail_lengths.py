@@ -58,7 +58,7 @@ def reasons(settings: FeatureSettings, lengths_s: Mapping[str, float]) -> dict[s
 def _asked(family: str, settings: FeatureSettings) -> tuple[str, Mapping[str, float]]:
     """Return the role of a family's trail, and the least seconds for each of its features."""
     if family in _CHANGES:
-        least_s = trail_change.LEAST_TIMES * (settings.recent_s or 0.0)
+        least_s = trail_change.LEAST_TIMES * max(settings.recent_s or 0.0, trail_change.LEAST_NOW_S)
         return _CHANGES[family], dict.fromkeys(trail_change.NAMES[family], least_s)
     return _FAMILIES.get(family, ("", {}))
 
@@ -66,6 +66,7 @@ def _asked(family: str, settings: FeatureSettings) -> tuple[str, Mapping[str, fl
 def _reason(feature: str, least_s: float, trail: str, lengths_s: Mapping[str, float]) -> str:
     if trail not in lengths_s:
         return f"the windows carry no trail '{trail}', which {feature} is made of"
-    if long_enough(lengths_s[trail], 0.0) < least_s:
+    # Forgiven as much as at the rate of an ordinary trail.
+    if long_enough(lengths_s[trail], 4.0) < least_s:
         return f"{lengths_s[trail]:g} s of '{trail}' are too short: {feature} needs {least_s:g} s"
     return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from biosig_mtl.features.beat_intervals import NONE, Intervals, of_pulse, of_r_peaks
@@ -10,8 +12,9 @@ from biosig_mtl.features.hrv_spectrum import powers
 from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.pulse_beats import pulse_beats
 from biosig_mtl.features.rate import basics
+from biosig_mtl.features.summary import by_window
 from biosig_mtl.features.trail_values import long_enough, recent
-from biosig_mtl.types import F32, F64, I64, Trail
+from biosig_mtl.types import F32, F64, Trail
 
 # Seconds of recording that each asks for. A rate and RMSSD can be told from 10 s, SDNN from 30 s (Munoz et al., PLoS ONE 10
 # (2015) e0138921); we ask 30 s for all variability. Spectra ask for 60 s, and LF is then some 2.4 periods of its slowest wave:
@@ -28,17 +31,22 @@ LEAST_S = {
     "hf_ms2": 60.0,
     "lf_hf": 60.0,
 }
-# NN intervals must fill this share of what the trail knows, for a rate half of that; spectra ask more, see `powers`.
-LEAST_SHARE = 0.5
+# NN intervals must fill this share of what the trail knows, less for a rate alone; spectra ask more, see `powers`.
+LEAST_SHARE, LEAST_SHARE_RATE = 0.3, 0.1
+# Agreement of a beat with its neighbours below which it does not count for variability. On wrists (Stress-Predict) the RMSSD of
+# all beats is two to four times that of the device's own, cleaned intervals; from 0.7 up the two are alike.
+LEAST_QUALITY = 0.7
 
 
 def ecg_hrv(inputs: Inputs) -> dict[str, F32]:
     """Return heart rate variability of the R peaks of the trail ``settings.hrv``, each of shape (window,).
 
-    The NN intervals, names and units are those of `hrv`: ``sdnn_s rmssd_s cvsd pnn50_percent lf_ms2 hf_ms2 lf_hf``, the mean
-    ``rate_per_min``, ``n`` intervals, and ``removed_share``, the share of the detector's intervals that was left out. NaN where
-    the window knows fewer seconds than `LEAST_S` says, where NN intervals fill less than half of them (for the rate a quarter),
-    and where the trail has no beats.
+    All is made of NN intervals, whose two beats are marked normal and agree with their neighbours (quality 0.7 and more):
+    ``rate_per_min`` of the median interval, ``sdnn_s rmssd_s cvsd pnn50_percent lf_ms2 hf_ms2 lf_hf`` as in `hrv`, ``n``, how
+    many there are, and ``removed_share``, the share of the plausible intervals that was left out.
+
+    NaN where the window knows fewer seconds than `LEAST_S` says, where NN intervals fill less than 30 % of them (10 % for the
+    rate), and where the trail has no beats.
     """
     return _variability(inputs, "hrv", "ecg_hrv")
 
@@ -57,44 +65,49 @@ def _variability(inputs: Inputs, role: str, family: str) -> dict[str, F32]:
     if trail is None or trail.beats is None or not inputs.count:
         return {f"{family}.{name}": inputs.nan() for name in LEAST_S}
     trail = recent(trail, inputs.settings.recent_s)
-    nn = nn_of(trail, role)
+    found = intervals_of(trail, role)
+    nn = found.only(found.normal)
     known = basics(nn, inputs.count)
-    offered = _offered(trail, inputs.count)
+    offered = np.bincount(found.window, minlength=inputs.count)
     with np.errstate(divide="ignore", invalid="ignore"):
         columns: dict[str, F64 | F32] = {
             **in_time(nn, known, inputs.count),
             **powers(nn, inputs.count, trail.length_s, {"lf": LEAST_S["lf_ms2"]}),
-            "rate_per_min": 60 / known.mean_s,
+            "rate_per_min": 60 / by_window(nn.seconds[None], nn.window, inputs.count).median[0],
             "n": known.count.astype(np.float64),
             "removed_share": 1 - known.count / np.where(offered > 0, offered, np.nan),
         }
     known_s = np.isfinite(trail.signal).sum(axis=1) / trail.fs
     with np.errstate(divide="ignore", invalid="ignore"):
         filled = np.bincount(nn.window, nn.seconds, inputs.count) / known_s
-    return _told(family, columns, known_s, filled, trail.fs)
+    return _told(family, columns, long_enough(known_s, trail.fs), filled)
 
 
-def nn_of(trail: Trail, role: str) -> Intervals:
-    """Return the intervals between normal beats of a trail: R peaks, or for the role ``prv`` pulse feet."""
+def intervals_of(trail: Trail, role: str) -> Intervals:
+    """Return the plausible intervals of a trail: of R peaks, or for the role ``prv`` of pulse feet.
+
+    ``normal`` are those between two beats that are marked normal and agree with their neighbours (`LEAST_QUALITY`).
+    """
     if trail.beats is None:
         return NONE
-    found = of_pulse(pulse_beats(trail.signal, trail.beats, trail.fs)) if role == "prv" else of_r_peaks(trail.beats)
-    return found.only(found.normal)
+    beats = trail.beats
+    clear = beats.quality >= LEAST_QUALITY
+    joined = (beats.window[1:] == beats.window[:-1]) & (beats.onset[1:] == beats.end[:-1])
+    both = clear.copy()
+    both[:-1] &= clear[1:] | ~joined
+    beats = replace(beats, normal=beats.normal & both)
+    # A trail has gaps, beside which no pulse can be measured.
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        return of_pulse(pulse_beats(trail.signal, beats, trail.fs)) if role == "prv" else of_r_peaks(beats)
 
 
-def _offered(trail: Trail, windows: int) -> I64:
-    """Return how many beats the detector found in each window."""
-    return np.zeros(windows, np.int64) if trail.beats is None else np.bincount(trail.beats.window, minlength=windows)
-
-
-def _told(family: str, columns: dict[str, F64 | F32], known_s: F64, filled: F64, fs: float) -> dict[str, F32]:
+def _told(family: str, columns: dict[str, F64 | F32], known_s: F64, filled: F64) -> dict[str, F32]:
     """Return the columns with NaN where too little is known, intervals fill too little of it, or a value is not finite."""
-    enough_s = long_enough(known_s, fs)
-    # How many beats were left out is told even where they are too many.
-    ask = {"n": 0.0, "removed_share": 0.0, "rate_per_min": LEAST_SHARE / 2}
+    # How many were left out is told even where they are too many.
+    ask = {"n": 0.0, "removed_share": 0.0, "rate_per_min": LEAST_SHARE_RATE}
     out = {}
     for name, least in LEAST_S.items():
         value = np.asarray(columns[name], dtype=np.float32)
-        told = (enough_s >= least) & np.isfinite(value) & (filled >= ask.get(name, LEAST_SHARE))
+        told = (known_s >= least) & np.isfinite(value) & (filled >= ask.get(name, LEAST_SHARE))
         out[f"{family}.{name}"] = np.where(told, value, np.float32(np.nan))
     return out

@@ -150,7 +150,7 @@ def on_trail(
     trail = inputs.trails.get(getattr(inputs.settings, role))
     if trail is not None:
         trail = recent(trail, inputs.settings.recent_s)
-    if trail is None or not inputs.count or long_enough(trail.length_s, trail.fs) < min(least_s.values()):
+    if trail is None or not trail.signal.size or long_enough(trail.length_s, trail.fs) < min(least_s.values()):
         return {f"{family}.{name}": inputs.nan() for name in least_s}
     made = by_rows(trail, make)
     known_s = long_enough(np.asarray(made["long_s"]), trail.fs)
@@ -169,5 +169,5 @@ def by_rows(trail: Trail, make: Callable[[Trail, slice], Mapping[str, F64]]) -> 
 
 
 def long_enough(length_s: F64 | float, fs: float) -> F64:
-    """Return lengths with a sample, and a quarter of a second, forgiven: trails at uneven rates are cut a little short."""
-    return np.asarray(length_s + max(1 / fs, 0.25) if fs > 0 else length_s, dtype=np.float64)
+    """Return lengths with a sample (a second at most) or a quarter of a second forgiven: uneven rates cut a little short."""
+    return np.asarray(length_s + min(max(1 / fs, 0.25), 1.0), dtype=np.float64)

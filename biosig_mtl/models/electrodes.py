@@ -19,7 +19,7 @@ HIDDEN = 16  # size of an electrode's place code
 FILTERS = 4  # spatial filters; each listens to all electrodes with weights that sum to 1
 LOW_HZ, HIGH_HZ = 2.0, 45.0
 CYCLES = 3.3  # of a wave under its window
-PART = 3  # a feature of one electrode is named family.quantity.electrode
+PARTS = 3  # a feature of one electrode is named family.quantity.electrode, or family.quantity.electrode.relation
 
 
 def places(names: tuple[str, ...]) -> Tensor:
@@ -78,8 +78,9 @@ def per_electrode(features: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...],
     odd = set()
     for column, name in enumerate(features):
         words = name.split(".")
-        if len(words) == PART and position(words[2]) is not None:
-            by_family.setdefault(words[0], {}).setdefault(words[2], {})[words[1]] = column
+        if len(words) >= PARTS and position(words[2]) is not None:
+            quantity = ".".join([words[1], *words[PARTS:]])
+            by_family.setdefault(words[0], {}).setdefault(words[2], {})[quantity] = column
         else:
             odd.add(words[0])
     found = {}
@@ -123,7 +124,7 @@ class PowerBands(nn.Module):
     apart, in place of random numbers.
     """
 
-    HOP = 8
+    HOP = 16  # samples between looks: an eighth of a second of EEG at its usual rate
     LENGTH_S = 0.35
 
     def __init__(self, stride: int, fs: float, filters: int) -> None:

@@ -2,7 +2,7 @@
 
 from biosig_mtl.pipeline.preparing import Job, Piece, find_store, pieces, prepare, work, work_piece
 from biosig_mtl.pipeline.streaming import WindowStream
-from biosig_mtl.pipeline.upstream import Preparation, check, check_labels, preparation, reasons, resolved
+from biosig_mtl.pipeline.upstream import Preparation, check, check_labels, lost_bands, preparation, reasons, resolved
 
 __all__ = [
     "Job",
@@ -12,6 +12,7 @@ __all__ = [
     "check",
     "check_labels",
     "find_store",
+    "lost_bands",
     "pieces",
     "preparation",
     "prepare",

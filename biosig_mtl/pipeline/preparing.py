@@ -78,7 +78,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One lot to write, as it is sent to a worker."""
+    """One lot to write, as it is sent to a worker; ``examples`` is how many of its records show a window."""
 
     folder: Path
     number: int
@@ -86,7 +86,7 @@ class Job:
     recipe: Mapping[str, Any]
     columns: Mapping[str, Any]
     root: Path
-    example: bool
+    examples: int
 
 
 def prepare(
@@ -139,9 +139,9 @@ def prepare(
     lots = _lots(entries)
     store.write_plan(folder, upstream | {"chosen": chosen, "records": len(entries), "lots": len(lots)})
     columns = {"dataset": manifest.name, "subject_level": manifest.subject_level}
-    every = math.ceil(len(lots) / EXAMPLES)
+    every, each = math.ceil(len(lots) / EXAMPLES), max(EXAMPLES // 2 // len(lots), 1)
     jobs = [
-        Job(folder, i, lots[i], recipe.to_dict(), columns, root, example=i % every == 0)
+        Job(folder, i, lots[i], recipe.to_dict(), columns, root, examples=each if i % every == 0 else 0)
         for i in store.missing_lots(folder, len(lots))
     ]
     for done, _ in enumerate(_run(jobs, workers), start=1):
@@ -263,7 +263,7 @@ def work(job: Job) -> int:
     rejected: list[Rejected] = []
     notes: list[tuple[str, str]] = []
     examples: list[Mapping[str, Any]] = []
-    for piece in job.pieces:
+    for number, piece in enumerate(job.pieces, start=1):
         name = piece.entry.record
         try:
             record, cut, values = work_piece(made, piece)
@@ -274,7 +274,7 @@ def work(job: Job) -> int:
         notes += [(name, note.replace(f"{job.root}/", "")) for note in record.notes]
         if len(cut):
             kept.append((cut, values))
-            if job.example and not examples:
+            if len(examples) * len(job.pieces) < job.examples * number:
                 examples.append(_example(record, cut, made))
     lot = store.Lot(
         windows=tuple(w for w, _ in kept),
@@ -312,20 +312,21 @@ def _reason(error: Exception, root: Path) -> str:
 
 
 def _example(record: Record, cut: Windows, made: Preparation) -> dict[str, Any]:
-    """Return one window for drawing: pulse, ECG and reference with their beats and fiducials, or else its first channels."""
+    """Return a window of middling quality for drawing: pulse, ECG and reference with beats and fiducials, or first channels."""
+    k = int(np.argsort(cut.sqi.min(axis=1), kind="stable")[len(cut) // 2])
     wanted = [made.features.pulse, made.features.ecg, made.windowing.reference]
     wanted = wanted if set(wanted) & set(cut.channels) else [*made.windowing.channels[:SHOWN]]
     size = cut.signal.shape[2]
-    first = round((float(cut.onset_s[0]) - record.start_s) * cut.fs)
+    first = round((float(cut.onset_s[k]) - record.start_s) * cut.fs)
     there = {n: record.channels[n] for n in wanted if n in record.channels}
     shown = {n: c.samples[first : first + size] for n, c in there.items() if c.fs == cut.fs}
     beats = {n: record.beats[n] for n in shown if n in record.beats}
     inside = {n: np.flatnonzero((b.peak >= first) & (b.peak < first + size)) for n, b in beats.items()}
     return {
-        "title": f"{cut.record}, {float(cut.onset_s[0]):g} s",
+        "title": f"{cut.record}, {float(cut.onset_s[k]):g} s",
         "record": cut.record,
         "subject": cut.subject,
-        "onset_s": float(cut.onset_s[0]),
+        "onset_s": float(cut.onset_s[k]),
         "fs": cut.fs,
         "channels": {n: [_rounded(v, 4) for v in x] for n, x in shown.items()},
         "beats": {
@@ -335,8 +336,8 @@ def _example(record: Record, cut: Windows, made: Preparation) -> dict[str, Any]:
         "points": {
             n: {k: [_rounded(v - first, 2) for v in p[inside[n]]] for k, p in b.points.items()} for n, b in beats.items()
         },
-        "y_true": {name: _rounded(v, 1) for name, v in zip(cut.target_names, cut.targets[0], strict=True)},
-        "sqi": round(float(cut.sqi[0].min()), 3),
+        "y_true": {name: _rounded(v, 1) for name, v in zip(cut.target_names, cut.targets[k], strict=True)},
+        "sqi": round(float(cut.sqi[k].min()), 3),
     }
 
 

@@ -34,14 +34,21 @@ class Preparation:
             record = step(record)
         cut = windows.cut(record, self.windowing, self.task, span)
         if self.features.baseline == "none":
-            return record, cut, features.extract(cut, self.features, self.task)
+            made = features.extract(cut, self.features, self.task)
+            return self._noted(record, made), cut, made
         rest = self._rest(record)
         if self.features.baseline == "torcheeg":
             record = replace(record, notes=(*record.notes, features.COMPATIBILITY_WARNING))
             return record, cut, features.extract(features.subtract_waveform(cut, rest), self.features, self.task)
         made = features.extract(cut, self.features, self.task)
         at_rest = replace(self.features, tracks={}, waveform=())
-        return record, cut, features.subtract(made, features.extract(rest, at_rest, self.task))
+        return self._noted(record, made), cut, features.subtract(made, features.extract(rest, at_rest, self.task))
+
+    def _noted(self, record: Record, made: Features) -> Record:
+        """Tell of bands that the recording itself looks to have lost, whatever is known of its filters."""
+        lost = features.suspect_bands(made, self.features.bands) if self.features.eeg else ()
+        told = f"the recording looks to have lost bands that are asked for: {', '.join(lost)}"
+        return replace(record, notes=(*record.notes, told)) if lost else record
 
     def _rest(self, record: Record) -> Windows:
         found = windows.cut_rest(record, self.windowing, self.task)
@@ -123,10 +130,31 @@ def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[st
     return planned
 
 
-def reasons(recipe: Recipe) -> dict[str, str]:
-    """Return why features of a recipe will be NaN whatever the recording holds, by the name of the feature."""
+def reasons(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> dict[str, str]:
+    """Return why features of a recipe will be NaN whatever the recording holds, by the name of the feature.
+
+    Names of features of the EEG are without their channel. ``channels`` are what a manifest knows.
+    """
     made = preparation(recipe)
-    return features.reasons(made.features, made.windowing.trails)
+    present = dict(channels)
+    for step in made.steps:
+        present = dict(step.plan(present))
+    told = features.reasons(made.features, made.windowing.trails)
+    first = present.get(made.windowing.channels[0])
+    if made.features.eeg and first is not None:
+        told |= features.eeg_reasons(made.features, made.windowing.length_s, first.fs)
+    return told
+
+
+def lost_bands(recipe: Recipe, pass_band_hz: tuple[float, float] | None) -> tuple[str, ...]:
+    """Return the bands of the EEG that a recipe asks for and that its own filter, or that of the data set, has taken away."""
+    made = preparation(recipe)
+    if not made.features.eeg:
+        return ()
+    passed = [(step.low_hz, step.high_hz) for step in made.steps if isinstance(step, signal.EegFilter)]
+    passed += [pass_band_hz] if pass_band_hz else []
+    found = [features.missing_bands(made.features.bands, low, high) for low, high in passed]
+    return tuple(dict.fromkeys(name for names in found for name in names))
 
 
 def check_labels(recipe: Recipe, manifest: str, labels: Mapping[str, str]) -> None:

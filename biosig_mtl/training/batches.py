@@ -147,8 +147,8 @@ def check_table(table: WindowTable, spec: InputSpec) -> None:
     made = {track.name: track for track in spec_of(table).tracks}
     for wanted in spec.tracks:
         if made.get(wanted.name) != wanted:
-            has, needs = _told(made.get(wanted.name)), _told(wanted)
-            raise DataError(f"the model was made for a track '{wanted.name}' of {needs}; the table has {has}")
+            there = _told(made.get(wanted.name))
+            raise DataError(f"the model was made for a track '{wanted.name}' of {_told(wanted)}; the table has {there}")
     if table.heads and spec.heads and table.head != spec.head:
         raise DataError("the window table asks for other heads than the model was made for: train a model for them")
 

@@ -128,8 +128,9 @@ def predict_full(
             for t, found in shares.items():
                 each = [torch.softmax(out.logits[:, t, : spec.head[t].classes].double().cpu(), dim=1) for out in made]
                 found.append(torch.stack(each).mean(0).numpy())
-            for name, weight in made[0].weights.items():
-                sums[name] = sums.get(name, 0) + weight.double().sum(0).cpu()
+            for name in made[0].weights:
+                here = torch.stack([out.weights[name].double().cpu() for out in made]).mean(0)
+                sums[name] = sums.get(name, 0) + here.sum(0)
     targets = len(table.target_names)
     estimates = scaler.unscale(np.concatenate(parts) if parts else np.empty((0, targets)))
     probabilities = {t: np.concatenate(found) if found else np.empty((0, spec.head[t].classes)) for t, found in shares.items()}

@@ -141,9 +141,13 @@ def test_the_wristband_alone_is_an_export(folder: Path) -> None:
 
 def test_thirty_two_electrodes_too(tmp_path: Path) -> None:
     cohort = replace(SMALL, n_subjects=1, montage="geneva", eeg_format="bdf")
-    record = open_source(entry_for(write(cohort, tmp_path / "c") / "sim01/session.bdf")).read()
+    folder = write(cohort, tmp_path / "c")
+    record = open_source(entry_for(folder / "sim01/session.bdf")).read()
     assert tuple(record.channels) == MONTAGES["geneva"]
     assert len(record.channels) == 32
+    listed = manifest.entries(manifest.load("simulated_affect"), folder)
+    kinds = [c.kind for c in open_source(listed.entries[0]).channels.values()]
+    assert kinds.count("eeg") == 32
 
 
 @pytest.mark.parametrize("montage", MONTAGES)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from biosig_mtl.data import manifest
 from biosig_mtl.data.readers import entry_for, open_source
-from biosig_mtl.data.readers.e4 import Stream, lay
-from biosig_mtl.types import DataError, Record
+from biosig_mtl.data.readers.e4 import lay
+from biosig_mtl.data.readers.e4_session import Stream
+from biosig_mtl.types import DataError, RecipeError, Record
 from tests.data.affect import writers_b as write
 
 
@@ -112,7 +114,7 @@ def test_a_cut_line_of_acceleration_is_told(tmp_path: Path) -> None:
         ("BVP.csv", "64.000000", "0.5", r"BVP\.csv, line 2: 0\.5 Hz"),
         ("BVP.csv", "64.000000", "nan", r"line 2: nan Hz"),
         ("EDA.csv", "1644227574.000000", "-5", r"EDA\.csv, line 1: -5 is no time"),
-        ("EDA.csv", "1644227574.000000", "1544227574.0", r"two weeks apart"),
+        ("EDA.csv", "1644227574.000000", "1544227574.0", r"four days apart"),
         ("ACC.csv", "32.000000, 32.000000, 32.000000", "32.0, 64.0, 32.0", r"ACC\.csv: begins with 3 starts and 3 rates"),
     ],
 )
@@ -173,6 +175,23 @@ def test_a_cut_zip_is_one_line(keep: float, tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(data=st.data())
+def test_any_damage_is_read_or_refused_in_one_line(data: st.DataObject, tmp_path: Path) -> None:
+    path = write.zipped(tmp_path / "a.zip", write.e4_texts(write.e4_streams(12)))
+    held = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        held[data.draw(st.integers(0, len(held) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(held[: data.draw(st.integers(len(held) // 2, len(held)))])
+    said = "a.zip"
+    try:
+        assert read(path).channels
+    except DataError as error:
+        said = str(error)
+    assert "a.zip" in said
+    assert "\n" not in said
+
+
 def test_a_damaged_member_is_one_line(tmp_path: Path) -> None:
     path = write.zipped(tmp_path / "a.zip", write.e4_texts(write.e4_streams(20)))
     held = bytearray(path.read_bytes())
@@ -207,6 +226,20 @@ def test_listing_finds_zips_and_folders_in_natural_order(tmp_path: Path) -> None
     assert [(e.record, e.subject) for e in listing.entries] == [("P2/a", "P2"), ("P10/one", "P10")]
     assert [r.record for r in listing.rejected] == ["P2/z"]
     assert open_source(listing.entries[1]).read().channel("ppg").samples.size == 20 * 64
+
+
+@pytest.mark.parametrize("pattern", ["(", "S[0-9]+"])
+def test_a_wrong_pattern_of_subjects_is_refused(pattern: str, tmp_path: Path) -> None:
+    described = manifest.load("empatica_e4")
+    with pytest.raises(RecipeError, match=r"options\.subject_pattern"):
+        manifest.entries(replace(described, options={"subject_pattern": pattern}), tmp_path)
+
+
+def test_the_same_place_with_another_content_is_read_anew(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        streams = write.e4_streams(20, seed)
+        record = read(write.zipped(tmp_path / "a.zip", write.e4_texts(streams)))
+        np.testing.assert_allclose(record.channel("ppg").samples, streams["BVP"], rtol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------------------- real

@@ -76,3 +76,37 @@ def test_real_brainvision_is_read(data_root: Path, name: str) -> None:
     assert {c.kind for c in record.channels.values()} == {"eeg"}
     assert record.channel("FP1").samples.size == 1000
     assert np.abs(record.channel("FP1").samples).max() > 0.5
+
+
+def test_a_fif_that_says_what_a_channel_is_is_believed(tmp_path: Path) -> None:
+    names = ["E1", "E2", "Fp1", "EXG1", "sweat", "STI"]
+    info = mne.create_info(names, 100.0, ["eeg", "eeg", "eeg", "ecg", "gsr", "stim"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mne.io.RawArray(np.ones((6, 300)) * 1e-5, info, verbose="ERROR").save(tmp_path / "a_raw.fif", verbose="ERROR")
+    channels = open_source(entry_for(tmp_path / "a_raw.fif")).channels
+    assert {n: (c.kind, c.unit) for n, c in channels.items()} == {
+        "Fp1": ("eeg", "uV"), "E1": ("eeg", "uV"), "E2": ("eeg", "uV"), "EXG1": ("ecg", "uV"), "sweat": ("eda", "uS"),
+    }  # fmt: skip
+
+
+def test_eeglab_is_read_in_microvolts(tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    values = np.random.default_rng(0).normal(0, 20, (3, 1000)).astype(np.float32)
+    places = np.array([(name,) for name in ("Fp1", "ECG", "AF3")], dtype=[("labels", object)])
+    empty: list[float] = []
+    content = {
+        "setname": "x", "nbchan": 3, "trials": 1, "pnts": 1000, "srate": 128.0, "xmin": 0.0, "xmax": 999 / 128, "data": values,
+        "chanlocs": places, "event": empty, "epoch": empty, "icawinv": empty, "icasphere": empty, "icaweights": empty,
+        "icachansind": empty, "ref": "common",
+    }  # fmt: skip
+    savemat(tmp_path / "a.set", {"EEG": content}, appendmat=False)
+    source = open_source(entry_for(tmp_path / "a.set"))
+    record = source.read()
+    assert {n: (c.kind, c.unit, c.fs) for n, c in record.channels.items()} == {
+        "Fp1": ("eeg", "uV", 128.0), "AF3": ("eeg", "uV", 128.0), "ecg": ("ecg", "uV", 128.0)
+    }  # fmt: skip
+    np.testing.assert_allclose(record.channel("AF3").samples, values[2], rtol=1e-5)
+    parts = [source.read(a, b).channel("Fp1").samples for a, b in ((0, 2.3), (2.3, 9))]
+    np.testing.assert_array_equal(np.concatenate(parts), record.channel("Fp1").samples)

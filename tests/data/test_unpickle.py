@@ -297,18 +297,20 @@ def bombs() -> dict[str, bytes]:
         "a long number in many digits": b"L" + 5000 * b"9" + b"L\n.",
         "a name without end": b"c" + 100_000 * b"x" + b"\ny\n.",
         "decoding again and again": text + 50 * (b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R") + b".",
-        "more words than data have": 1_000_001 * b"]" + b".",
+        "more words than data have": 20_001 * b"]" + b".",
     }
 
 
 @pytest.mark.parametrize("name", bombs())
-def test_memory_bombs_are_refused_before_they_go_off(tmp_path: Path, name: str) -> None:
+def test_memory_bombs_are_refused_before_they_go_off(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unpickle.MOST_WORDS <= 1_000_000
+    monkeypatch.setattr(unpickle, "MOST_WORDS", 20_000)
     raw = bombs()[name]
     tracemalloc.start()
     refused(tmp_path, raw, "refused as a pickle")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 20 * len(raw) + 3_000_000 if name != "more words than data have" else peak < 100_000_000
+    assert peak < 20 * len(raw) + 3_000_000
 
 
 def test_a_place_of_the_memo_far_out_costs_nothing(tmp_path: Path) -> None:

@@ -192,7 +192,9 @@ def test_a_trial_of_several_states_has_no_class_of_its_own() -> None:
     whole = replace(whole, trial=whole.subject)
     got = content(whole, {"majority": flat()})
     level = got["targets"]["arousal"]["trial_level"]
-    assert level == {"unavailable": "the class of the reference changes within 12 of 12 trials"}
+    assert level["unavailable"] == "the class of the reference changes within 12 of 12 trials"
+    assert level["n_trials"] == level["trials_whose_reference_varies"] == 12
+    assert not {"accuracy", "pooled", "paired"} & set(level)
     assert "trial_level" not in got["baselines"]["majority"]["arousal"]
     assert got["targets"]["valence"]["trial_level"]["n_trials"] == 12
 

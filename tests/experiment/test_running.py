@@ -27,7 +27,7 @@ from tests.experiment.conftest import FACTS, TINY, Run
 # Architecture §7; report.html is the report's.
 FILES = {
     "recipe.yaml", "scores.json", "predictions.parquet", "rejected.csv", "history.csv", "environment.json", "model",
-    "folds.parquet", "split_report.json", "examples.json", "dataset.json",
+    "folds.parquet", "split_report.json", "examples.json", "dataset.json", "interpretation.json",
 }  # fmt: skip
 KEYS = {
     "schema", "task", "dataset", "protocol", "folds", "seeds", "model", "n_subjects", "n_windows", "n_rejected", "coverage",

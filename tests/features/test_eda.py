@@ -8,7 +8,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
@@ -150,6 +150,7 @@ def test_windows_do_not_touch() -> None:
             assert_array_equal(value, whole[name][k : k + 1], err_msg=name)
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     arrays(np.float32, st.tuples(st.integers(0, 3), st.integers(1, 300)), elements=st.floats(width=32)),
     st.sampled_from([0.2, 1.0, 4.0, 5.0, 64.0, 700.0]),

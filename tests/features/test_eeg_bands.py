@@ -91,7 +91,7 @@ def test_nothing_is_suspected_where_nothing_is_known() -> None:
     assert suspect_bands(filtered(4, 45, "eeg_de"), {"alpha": (8, 14)}) == ()
 
 
-@pytest.mark.parametrize("length_s", [0.125, 0.5, 1.0, 4.0, 10.0])
+@pytest.mark.parametrize("length_s", [0.0625, 0.125, 0.5, 1.0, 4.0, 10.0])
 @pytest.mark.parametrize("fs", [64.0, 128.0])
 def test_a_feature_is_nan_where_a_reason_says_so_and_nowhere_else(length_s: float, fs: float) -> None:
     families = ("eeg_de", "eeg_power", "eeg_asym", "eeg_plv", "eeg_wpli")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
@@ -102,6 +102,7 @@ def test_windows_do_not_touch(family: str, fs: float) -> None:
             assert_array_equal(value, whole[name][k : k + 1], err_msg=name)
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from(["temp", "resp"]),
     arrays(np.float32, st.tuples(st.integers(0, 3), st.integers(1, 700)), elements=st.floats(width=32)),

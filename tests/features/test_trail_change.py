@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
@@ -44,10 +44,10 @@ def test_a_temperature_that_falls() -> None:
 
 
 def test_a_heart_that_quickens() -> None:
-    """Three minutes at 60 and one at 90 a minute: 270 intervals in 240 s."""
+    """Three minutes at 60 and one at 90 a minute: the typical interval of all four lasts a second."""
     beats = np.concatenate([np.arange(0, 180, 1.0), np.arange(180, 240, 60 / 90)])
     made = told(windows_with({"ecg": trail("ecg", "ecg", np.zeros((1, 960)), 4.0, r_peaks([beats], 1000.0))}), "ecg_change")
-    assert made["ecg_change.rate_per_min"] == pytest.approx(90 - 67.5, abs=0.3)
+    assert made["ecg_change.rate_per_min"] == pytest.approx(90 - 60, abs=0.3)
 
 
 def test_more_responses_now_than_before() -> None:
@@ -66,19 +66,20 @@ def test_what_is_known_for_less_than_twice_as_long_is_not_compared() -> None:
     x = steps(2, 4, rows=3)
     x[1, : 4 * 130], x[2, : 4 * 110] = np.nan, np.nan
     made = told(windows_with({"eda": trail("eda", "eda", x, 4.0)}), "eda_change")["eda_change.scl_log"]
-    assert_array_equal(np.isnan(made), [False, True, True])
+    assert_array_equal(np.isnan(made), [False, True, False])
     shorter = told(windows_with({"eda": trail("eda", "eda", x, 4.0)}), "eda_change", recent_s=50)["eda_change.scl_log"]
     assert not np.isnan(shorter).any()
 
 
 def test_without_a_length_the_last_quarter_is_now() -> None:
     windows = windows_with({"temp": trail("temp", "temp", steps(34, 33), 4.0)})
-    assert_array_equal(*(told(windows, "temp_change", recent_s=s)["temp_change.mean_degc"] for s in (None, 60.0)))
+    quarter, minute = (told(windows, "temp_change", recent_s=s)["temp_change.mean_degc"] for s in (None, 60.0))
+    assert_array_equal(quarter, minute)
 
 
 def test_families_look_at_the_last_seconds_as_at_a_short_trail() -> None:
     rng = np.random.default_rng(0)
-    beats = np.cumsum(rng.uniform(0.7, 0.9, 280))
+    beats = np.cumsum(rng.uniform(0.7, 0.9, 330))
     beats = beats[beats < 240]
     x = np.cumsum(rng.normal(0, 0.01, (1, 960)), axis=1) + 5
     late = beats[beats >= 180] - 180
@@ -121,6 +122,7 @@ def test_a_label_is_barred_here_too() -> None:
         told(windows_with({"temp": trail("temp", "label", steps(1, 2), 4.0)}), "temp_change")
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     arrays(np.float32, st.tuples(st.integers(0, 3), st.integers(0, 300)), elements=st.floats(width=32)),
     st.sampled_from([0.2, 4.0, 64.0]),

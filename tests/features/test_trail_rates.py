@@ -106,9 +106,25 @@ def test_beats_that_are_not_normal_do_not_count() -> None:
 
 
 def test_few_beats_in_a_long_trail_are_no_rhythm() -> None:
-    made = columns(ecg([regular(20, 0.03)], 60), "ecg_hrv")
+    made = columns(ecg([regular(16, 0.03), regular(5, 0.03)], 60), "ecg_hrv")
     assert np.isnan(made["rmssd_s"]).all()
-    assert made["n"][0] > 20
+    assert_array_equal(np.isnan(made["rate_per_min"]), [False, True])
+    assert made["n"][0] > 15
+
+
+def test_beats_that_do_not_agree_with_their_neighbours_do_not_count() -> None:
+    """A false beat in the middle of every tenth interval, told by its quality, changes nothing but the count."""
+    true = np.round(np.arange(0.1, 59, 0.8), 3)
+    false = np.round(true[::10] + 0.35, 3)
+    beats = r_peaks([np.sort(np.concatenate([true, false]))], 1000.0)
+    doubted = replace(beats, quality=np.where(np.isin(beats.onset, np.rint(false * 1000)), 0.2, 1).astype(np.float32))
+    x = np.zeros((1, round(60 * FS)), np.float32)
+    made, fooled = (columns(windows_with({"ecg": trail("ecg", "ecg", x, FS, b)}), "ecg_hrv") for b in (doubted, beats))
+    assert_allclose(made["rmssd_s"], 0, atol=1e-6)
+    assert_allclose(made["sdnn_s"], 0, atol=1e-6)
+    assert_allclose(made["rate_per_min"], 75, rtol=1e-6)
+    assert made["removed_share"] == pytest.approx(2 * false.size / (true.size + false.size - 1), abs=0.01)
+    assert fooled["rmssd_s"] > 0.1
 
 
 def pulse(rows: list[F64], length_s: float, fs: float = 64.0) -> Trail:

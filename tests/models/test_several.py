@@ -334,3 +334,17 @@ def test_tokens_of_one_time_have_one_code(make_affect_spec: MakeSpec) -> None:
     assert isinstance(ends["eda"], Tensor)
     assert ends["eeg"].max() < 2.0 < 8.0 < ends["eda"].max() < 10.0  # lengths of 2 and 10 s that end together
     assert isinstance(tokens.tracks, nn.ModuleDict)
+
+
+@pytest.mark.parametrize("heads", [(), (Head("rasch", (3.0, 6.0)), Head("binary", (5.0,)))], ids=["regression", "classes"])
+def test_other_precisions(make_affect_spec: MakeSpec, make_batch: MakeBatch, heads: tuple[Head, ...]) -> None:
+    spec = make_affect_spec(heads=heads)
+    model, batch = small(spec, montage=True, pool="learnt").eval(), make_batch(spec)
+    reference = model(batch).predictions
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.allclose(model(batch).predictions.float(), reference, atol=0.05)
+    tracks = {name: track.double() for name, track in batch.tracks.items()}
+    double = replace(batch, values=batch.values.double(), tracks=tracks, waveform=batch.waveform.double())
+    answer = model.double()(double).predictions
+    assert answer.dtype == torch.float64
+    assert torch.allclose(answer.float(), reference, atol=1e-4)

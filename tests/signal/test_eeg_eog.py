@@ -144,3 +144,18 @@ def test_what_cannot_be_done_is_told_with_and_without_data() -> None:
         EegEog()(Record("r", "s", "1", slow))
     with pytest.raises(ValueError, match="need block_s"):
         EegEog(block_s=1)
+
+
+def test_one_fit_of_the_whole_is_that_of_mne() -> None:
+    mne = pytest.importorskip("mne")
+    record = looking(50)
+    names = [*CAP, "veog", "heog"]
+    x = np.stack([record.channels[name].samples for name in names]).astype(np.float64) * 1e-6
+    about = mne.create_info(names, FS, ["eeg"] * len(CAP) + ["eog"] * 2)
+    raw = mne.io.RawArray(x, about, verbose=False).set_eeg_reference([], verbose=False)
+    fitted = mne.preprocessing.EOGRegression(picks="eeg", picks_artifact="eog").fit(raw)
+    theirs = fitted.apply(raw, copy=True).get_data(picks="eeg") * 1e6
+    ours = samples(EegEog(block_s=60)(record))
+    # They take the mean of the EOG away with it; an offset is no matter here.
+    offset = (ours - theirs).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(ours - offset, theirs, atol=1e-3)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biosig_mtl.signal import EegBadChannels, EegEog, EegFilter, EegReference, Resample, Step, Stream
-from biosig_mtl.types import Channel, Record
+from biosig_mtl.types import Channel, ChannelInfo, DataError, RecipeError, Record
 from tests.signal.scalp import CAP, brain
 
 STEPS: tuple[Step, ...] = (
@@ -85,3 +85,30 @@ def compare(stretches: list[Record]) -> None:
     for name, channel in described().channels.items():
         joined = np.concatenate([part.channels[name].samples for part in stretches])
         np.testing.assert_array_equal(joined, channel.samples, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", [EegFilter, EegBadChannels, EegEog, EegReference])
+def test_a_record_without_eeg_is_told_or_passes_with_and_without_data(kind: type[Step]) -> None:
+    bare = Record("r", "s", "1", {"ppg": Channel("ppg", "ppg", "au", 64.0, np.ones(640, np.float32))})
+    info = {"ppg": ChannelInfo("ppg", "ppg", "au", 64.0)}
+    with pytest.raises(DataError, match=r"r: eeg_\w+: no channel of kind eeg; it has ppg \(ppg\); name some in data.channels"):
+        kind()(bare)
+    with pytest.raises(DataError, match=r"eeg_\w+: no channel of kind eeg"):
+        kind().plan(info)
+    lenient = kind(optional=True)  # type: ignore[call-arg]
+    assert lenient.optional
+    assert lenient(bare) is bare
+    assert lenient.plan(info) == info
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+def test_a_plan_leaves_the_channels_as_they_are(step: Step) -> None:
+    info = {n: ChannelInfo(n, c.kind, c.unit, c.fs) for n, c in described().channels.items()}
+    assert step.plan(info) == info
+
+
+def test_channels_of_different_rates_are_refused_before_there_are_data() -> None:
+    info = {"F3": ChannelInfo("F3", "eeg", "uV", 128.0), "F4": ChannelInfo("F4", "eeg", "uV", 256.0)}
+    with pytest.raises(RecipeError, match=r"'eeg_bad_channels' needs channels of one rate \(F3 128 Hz, F4 256 Hz\)"):
+        EegBadChannels().plan(info)
+    assert EegFilter().plan(info) == info

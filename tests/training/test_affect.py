@@ -416,10 +416,11 @@ def test_electrode_dropout_leaves_one_and_tracks_change_only_where_present() -> 
     assert without(batch, spec, ()) is batch
 
 
-@pytest.mark.parametrize("word", ["modality_dropout", "electrode_dropout"])
-def test_augmentation_refuses_nonsense(word: str) -> None:
-    with pytest.raises(ValueError, match=word):
-        replace(NO_AUGMENTATION, **{word: 1.0})
+def test_augmentation_refuses_nonsense() -> None:
+    with pytest.raises(ValueError, match="modality_dropout"):
+        Augmentation(modality_dropout=1.0)
+    with pytest.raises(ValueError, match="electrode_dropout"):
+        Augmentation(electrode_dropout=-0.1)
 
 
 # -------------------------------------------------------------------------------------------------------------------- reports
@@ -460,3 +461,21 @@ def test_a_track_without_any_window_in_the_training_part_is_no_obstacle(make_aff
     assert scaler.tracks["eda"].tolist() == [[0.0], [1.0]]
     assert np.isfinite(predict(model, table, FOLD.test, scaler)).all()
     assert isinstance(never, Track)
+
+
+@pytest.mark.parametrize("pool", ["balanced", "learnt"])
+@pytest.mark.parametrize("amp", ["bf16", "auto"])
+def test_mixed_precision_trains_any_head(make_affect: MakeTable, amp: str, pool: str) -> None:
+    table = make_affect(heads=MIXED)
+    _, found, _ = trained(table, replace(QUICK, epochs=1, amp=amp), montage=True, pool=pool)  # type: ignore[arg-type]
+    assert math.isfinite(found.history[-1]["loss"])
+    assert math.isfinite(found.best_score)
+
+
+@pytest.mark.parametrize("merge", ["cross_attention", "gate", "concat", "none"])
+@pytest.mark.parametrize("weighting", ["sum", "uncertainty", "dwa"])
+def test_every_merge_and_weighting_takes_any_head(make_affect: MakeTable, merge: str, weighting: str) -> None:
+    table = make_affect(heads=(HEADS["balanced"], HEADS["ordinal"]))
+    _, found, _ = trained(table, replace(QUICK, epochs=1, weighting=weighting), merge=merge)  # type: ignore[arg-type]
+    assert math.isfinite(found.history[-1]["loss"])
+    assert math.isfinite(found.best_score)

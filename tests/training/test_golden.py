@@ -28,7 +28,7 @@ GOLDEN: dict[str, tuple[str, dict[str, Any], dict[str, Any], int, float, list[fl
         4258,
         607.348813,
         [0.4701244, 0.5010096, 0.5940483, 0.5661148, 0.5421594],
-    ),  # fmt: skip
+    ),
     "ordered, gate": (
         "split_merge",
         {"width": 16, "merge": "gate", "ordered": True, "encoder": "patch"},
@@ -36,7 +36,7 @@ GOLDEN: dict[str, tuple[str, dict[str, Any], dict[str, Any], int, float, list[fl
         6768,
         793.557922,
         [0.3485635, 0.3999251, 0.5953781, 0.7213901, 0.8531545],
-    ),  # fmt: skip
+    ),
     "kernel": (
         "split_merge",
         {"width": 8, "heads": 2, "kernel_landmarks": 10, "merge": "concat"},
@@ -44,7 +44,7 @@ GOLDEN: dict[str, tuple[str, dict[str, Any], dict[str, Any], int, float, list[fl
         3570,
         435.689823,
         [1.0980552, 1.1685833, 1.2817264, 1.2464408, 1.1965709],
-    ),  # fmt: skip
+    ),
     "paper mode": (
         "split_merge",
         {"width": 8, "heads": 2, "paper_mode": True, "pool": "mean"},
@@ -52,7 +52,7 @@ GOLDEN: dict[str, tuple[str, dict[str, Any], dict[str, Any], int, float, list[fl
         4454,
         598.679556,
         [0.870317, 0.9045362, 0.9532711, 0.9513076, 0.9395273],
-    ),  # fmt: skip
+    ),
     "hard sharing": (
         "hard_sharing",
         {"width": 8},
@@ -60,7 +60,7 @@ GOLDEN: dict[str, tuple[str, dict[str, Any], dict[str, Any], int, float, list[fl
         2712,
         320.079616,
         [0.2209626, 0.2002193, 0.2581927, 0.2026596, 0.1859371],
-    ),  # fmt: skip
+    ),
 }
 
 

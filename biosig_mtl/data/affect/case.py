@@ -7,7 +7,6 @@ physiology has some 2.45 million rows: the rows of a clip are found by bisection
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from biosig_mtl.data.affect.ratings import check_scale, unit_of
 from biosig_mtl.data.found import Found, natural
 from biosig_mtl.data.readers.channels import kind_of, match
 from biosig_mtl.data.readers.files import check_file, read_start
+from biosig_mtl.data.readers.samples import as_samples, parse_numbers
 from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.types import F32, F64, ChannelInfo, DataError, Entry
 
@@ -172,7 +172,7 @@ class _Table:
         out = {}
         for name in wanted:
             out[name] = np.full(count, np.nan, np.float32)
-            out[name][place] = values[inside, self.names.index(name)]
+            out[name][place] = as_samples(values[inside, self.names.index(name)])
         return out
 
     def _find(self, time_ms: float) -> int:
@@ -208,13 +208,8 @@ class _Table:
         """Parse rows; a row with another number of cells, or a cell without a number, is named by its text."""
         width = len(self.names)
         rows = data.count(b"\n") + (not data.endswith(b"\n") and bool(data.strip()))
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # older numpy only warns where text is no number
-                values = np.fromstring(data.replace(b",", b" ").decode("ascii"), sep=" ")
-        except (ValueError, DeprecationWarning):
-            values = np.empty(0)
-        if values.size != rows * width:
+        values = parse_numbers(data)
+        if values is None or values.size != rows * width:
             raise DataError(f"{self.path}: {self._wrong(data)}")
         return values.reshape(-1, width)
 

@@ -63,7 +63,7 @@ def _table(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     # Not pandas: with columns to choose and a row that is too long its parser can bring the process down.
     reader = csv.reader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
     try:
-        heading = [cell.strip() for cell in next(reader, [])]
+        heading = [" ".join(cell.split()) for cell in next(reader, [])]
         missing = [name for name in names if name not in heading]
         if missing:
             raise DataError(f"{path}: no column '{missing[0]}'; it has {', '.join(heading)[:200] or 'nothing'}")

@@ -5,7 +5,11 @@ The set names emotions, not ratings: what the clip was chosen for gives the clas
 
 from __future__ import annotations
 
+import re
+import warnings
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ ELECTRODES = (
     *("CP1", "CP2", "CP5", "CP6", "Pz", "P3", "P4", "P7", "P8", "PO3", "PO4", "Oz", "O1", "O2", "A2", "A1"),
 )
 LAST_OF_FIRST_COHORT = 60
+_MOST_BYTES, _MOST_ROWS = 1 << 20, 1000
 
 
 def list_faced(root: Path, _: Mapping[str, Any]) -> Iterator[Found]:
@@ -58,37 +63,71 @@ def list_faced(root: Path, _: Mapping[str, Any]) -> Iterator[Found]:
 def open_faced(entry: Entry) -> LazySource:
     """Open one clip (``entry.options['trial']``, from 0): 30 s at 250 Hz.
 
-    ``entry.options['electrodes']`` names the channels in the order of the file, if it is not that of `ELECTRODES`; the
-    electrode file of the set decides.
+    Channels are named by ``entry.options['electrodes']``, else by an electrode file beside the data (or one folder up), else in
+    the order of `ELECTRODES`; whatever is in doubt is told in the notes.
     """
     data, trial = _array(entry.path), option(entry, "trial")
     if trial >= len(data):
         raise DataError(f"{entry.path}: no trial {trial + 1}; it has {len(data)}")
-    names = _electrodes(entry)
+    names, notes = _electrodes(entry)
     one = data[trial]
     columns = [Column(name, name, "uV", _load(one, number)) for number, name in enumerate(names)]
-    return source_of(entry, columns, Span(FS_HZ, one.shape[1], notes=_notes(entry)))
+    return source_of(entry, columns, Span(FS_HZ, one.shape[1], notes=notes))
 
 
 def _load(one: NDArray[Any], number: int) -> Any:
     return lambda first, stop: one[number, first:stop]
 
 
-def _electrodes(entry: Entry) -> Sequence[str]:
-    names = entry.options.get("electrodes", ELECTRODES)
-    if isinstance(names, str) or len(names) != CHANNELS or len(set(names)) != CHANNELS:
-        raise DataError(f"{entry.path}: option electrodes needs {CHANNELS} different names in the order of the file")
-    return [str(name) for name in names]
-
-
-def _notes(entry: Entry) -> tuple[str, ...]:
-    if "electrodes" in entry.options:
-        return ()
-    notes = ["order of channels is disputed: compare it with the electrode file of the set, and say it by option electrodes"]
+def _electrodes(entry: Entry) -> tuple[Sequence[str], tuple[str, ...]]:
+    """Return the names of the channels in the order of the file, and what is in doubt about them."""
+    said = entry.options.get("electrodes")
+    if said is not None:
+        if isinstance(said, str) or len(said) != CHANNELS or len(set(said)) != CHANNELS:
+            raise DataError(f"{entry.path}: option electrodes needs {CHANNELS} different names in the order of the file")
+        return [str(name) for name in said], ()
     digits = entry.path.stem[3:]
-    if digits.isdigit() and int(digits) > LAST_OF_FIRST_COHORT:
-        notes.append(f"{entry.path.name} is of the second cohort, whose order may differ from that of the first")
-    return tuple(notes)
+    second = digits.isdigit() and int(digits) > LAST_OF_FIRST_COHORT
+    doubt = (f"{entry.path.name} is of the second cohort, whose order may differ from that of the first",) if second else ()
+    for folder in (entry.path.parent, entry.path.parent.parent):
+        for path in sorted(folder.glob("*[Ee]lectrode*")):
+            names = electrode_file(path)
+            if names:
+                return names, (f"order of channels is that of {path.name}", *doubt)
+    disputed = "order of channels is disputed: compare it with the electrode file of the set, and say it by option electrodes"
+    return ELECTRODES, (disputed, *doubt)
+
+
+def electrode_file(path: Path) -> tuple[str, ...]:
+    """Return the 32 names in the order in which a table (CSV, text, XLSX) lists them; none where it lists fewer."""
+    if path.stat().st_size > _MOST_BYTES:
+        return ()
+    known = {name.lower(): name for name in ELECTRODES}
+    found = dict.fromkeys(known[cell] for cell in map(str.lower, _cells(path)) if cell in known)
+    return tuple(found) if len(found) == CHANNELS else ()
+
+
+def _cells(path: Path) -> Iterator[str]:
+    """Yield the cells of a small table, row by row."""
+    if path.suffix.lower() == ".xlsx":
+        yield from _sheet(path)
+    elif path.suffix.lower() in {".csv", ".tsv", ".txt"}:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        yield from (cell.strip(" \"'") for cell in re.split(r"[,;\t\r\n]", text))
+
+
+def _sheet(path: Path) -> list[str]:
+    import openpyxl
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # openpyxl warns about styles
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            rows = list(islice(book.worksheets[0].iter_rows(values_only=True), _MOST_ROWS))
+            book.close()
+    except (zipfile.BadZipFile, OSError, LookupError, ValueError, TypeError, SyntaxError):
+        return []
+    return [str(cell).strip() for row in rows for cell in row if cell is not None]
 
 
 def _array(path: Path) -> NDArray[Any]:

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from biosig_mtl.data.affect.columns import read_columns
 from biosig_mtl.data.found import Found, natural
 from biosig_mtl.data.readers.channels import kind_of, match
 from biosig_mtl.data.readers.files import check_file, read_start
+from biosig_mtl.data.readers.samples import as_samples
 from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.recipe import choose
 from biosig_mtl.types import ChannelInfo, DataError, Entry
@@ -55,11 +54,11 @@ def open_gameemo(entry: Entry) -> LazySource:
     """
     check_file(entry.path)
     heading = read_start(entry.path, 4096).split(b"\n")[0].decode("utf-8-sig", errors="replace")
-    names = [word.strip().strip('"') for word in heading.split(",") if word.strip()]
+    names = [" ".join(cell.split()) for cell in heading.replace('"', "").split(",") if cell.strip()]
     chosen = match(names, entry.channels, str(entry.path))
     present = {ours: names[position] for ours, (_, position) in chosen.items()}
     columns = read_columns(entry.path, tuple(present.values()))
-    samples = {ours: columns[name].astype(np.float32) for ours, name in present.items()}
+    samples = {ours: as_samples(columns[name]) for ours, name in present.items()}
     return LazySource(
         entry=entry,
         channels={ours: ChannelInfo(ours, kind_of(ours), "uV", FS_HZ) for ours in present},

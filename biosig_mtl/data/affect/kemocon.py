@@ -19,6 +19,7 @@ from biosig_mtl.data.affect.options import needed
 from biosig_mtl.data.affect.ratings import check_scale, unit_of
 from biosig_mtl.data.found import Found, natural, read_index
 from biosig_mtl.data.readers.channels import kind_of, match
+from biosig_mtl.data.readers.samples import as_samples
 from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.recipe import choose
 from biosig_mtl.types import F32, F64, ChannelInfo, DataError, Entry
@@ -162,7 +163,7 @@ def _signal(root: Path, pid: int, column: _Column, zero_ms: float, frames: int, 
     inside = (place >= 0) & (place < frames * column.fs)
     spots = place[inside].astype(np.int64)
     laid = np.full(int(frames * column.fs), np.nan, np.float32)
-    laid[spots] = values[inside] / column.divisor
+    laid[spots] = as_samples(values[inside]) / np.float32(column.divisor)
     twice = spots.size - np.unique(spots).size
     if twice:
         notes.append(f"{path.name}: {twice} samples fall on the place of another; the later row counts")

@@ -35,7 +35,7 @@ def rating(name: str, value: object, scale: tuple[float, float], where: str) -> 
     except (TypeError, ValueError):
         number = math.nan
     if not low <= number <= high:
-        raise DataError(f"{where}: {name} is '{str(value)[:30]}'; its scale is {low:g} to {high:g}")
+        raise DataError(f"{where}: {name} is '{' '.join(str(value).split())[:30]}'; its scale is {low:g} to {high:g}")
     return Label(name, number, unit_of(scale), "self")
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from biosig_mtl.data.affect.columns import read_columns
 from biosig_mtl.data.affect.ratings import check_scale, unit_of
 from biosig_mtl.data.found import Found, natural, read_index
-from biosig_mtl.data.readers.e4 import Stream, read_session, source_of
+from biosig_mtl.data.readers.e4 import source_of
+from biosig_mtl.data.readers.e4_session import Stream, read_session
 from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.types import DataError, Entry
 

@@ -178,7 +178,7 @@ def _decimal(word: bytes, path: Path) -> float:
     try:
         value = float(word.replace(b",", b".").strip(b" \0") or b"0")
     except ValueError as error:
-        raise DataError(f"{path}: header holds '{word.decode('latin-1').strip()}' where a number belongs") from error
+        raise DataError(f"{path}: header holds '{' '.join(word.decode('latin-1').split())}' where a number belongs") from error
     if not np.isfinite(value):
         raise DataError(f"{path}: header holds '{word.decode('latin-1').strip()}' where a number belongs")
     return value

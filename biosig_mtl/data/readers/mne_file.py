@@ -16,6 +16,8 @@ from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.types import F32, F64, ChannelInfo, DataError, Entry
 
 SUFFIXES = (".vhdr", ".fif", ".fif.gz", ".set", ".cnt", ".gdf")
+# FIF alone says of each channel what it is; in the other containers mne takes what it does not know for EEG.
+_KINDS = {"eeg": "eeg", "ecg": "ecg", "eog": "eog", "emg": "emg", "gsr": "eda", "resp": "resp", "temperature": "temp"}
 _LOSS = re.compile(r"truncat|incomplete|corrupt|outside|expanding|missing", re.IGNORECASE)
 # What mne (and what it stands on) raises on garbage.
 _MNE_ERRORS = (
@@ -35,12 +37,15 @@ _MNE_ERRORS = (
 def open_mne(entry: Entry) -> LazySource:
     """Open a recording with mne; samples are read part by part. Voltages are given in µV.
 
-    ``mne`` knows one rate a file. Where mne says that something was cut, it is told in the notes.
+    ``mne`` knows one rate a file. Where mne says that something was cut, it is told in the notes. Without a map of channels
+    their kind is guessed by name; a FIF file that says what a channel is is believed where the name says nothing.
     """
     check_file(entry.path)
     raw, notes = _open(entry)
     names = list(raw.ch_names)
     chosen = match(names, entry.channels, str(entry.path))
+    if not entry.channels and entry.path.name.lower().endswith((".fif", ".fif.gz")):
+        chosen = _typed(raw, chosen)
     rows = {ours: position for ours, (_, position) in chosen.items()}
     scales = {ours: _scale(raw, row) for ours, row in rows.items()}
     fs = float(raw.info["sfreq"])
@@ -54,6 +59,14 @@ def open_mne(entry: Entry) -> LazySource:
         seams_s=_seams(raw),
         notes=notes,
     )
+
+
+def _typed(raw: Any, chosen: dict[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
+    """Add the channels whose name tells no kind and whose file does, under their own names."""
+    known = {position for kind, position in chosen.values() if kind != "other"}
+    said = {name: _KINDS.get(kind) for name, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True)}
+    more = {name: (kind, n) for n, (name, kind) in enumerate(said.items()) if kind and n not in known}
+    return chosen | more
 
 
 def _open(entry: Entry) -> tuple[Any, tuple[str, ...]]:
@@ -85,8 +98,8 @@ def _cut(entry: Entry, raw: Any) -> tuple[str, ...]:
 
 def _scale(raw: Any, row: int) -> tuple[float, str]:
     unit = int(raw.info["chs"][row]["unit"])
-    # Codes of units in the FIF standard: volt, tesla, siemens.
-    known = {107: (1e6, "uV"), 112: (1e15, "fT"), 110: (1e6, "uS")}
+    # Codes of units in the FIF standard: volt, tesla, siemens, degree Celsius.
+    known = {107: (1e6, "uV"), 112: (1e15, "fT"), 110: (1e6, "uS"), 114: (1.0, "degC")}
     return known.get(unit, (1.0, ""))
 
 

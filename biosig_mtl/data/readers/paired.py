@@ -149,10 +149,10 @@ def _row(found: Found, row: Mapping[str, str], settings: PairedIndex, root: Path
 def _inside(root: Path, cell: str, where: str) -> Path:
     relative = PurePosixPath(cell)
     if relative.is_absolute() or ".." in relative.parts or "\\" in cell:
-        raise DataError(f"{where}: '{cell}' leads out of the folder")
+        raise DataError(f"{where}: '{' '.join(cell.split())[:80]}' leads out of the folder")
     file = root / relative
     if not file.exists():
-        raise DataError(f"{where}: {cell} is missing")
+        raise DataError(f"{where}: {' '.join(cell.split())[:80]} is missing")
     return file
 
 
@@ -167,7 +167,8 @@ def _number(row: Mapping[str, str], column: str, where: str) -> float:
     except (KeyError, ValueError):
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{where}: '{row.get(column, '')[:30]}' in column '{column}' is no number")
+        cell = " ".join(row.get(column, "").split())[:30]
+        raise DataError(f"{where}: '{cell}' in column '{column}' is no number")
     return value
 
 

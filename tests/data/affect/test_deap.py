@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,6 @@ def test_a_file_that_is_cut_off_or_hostile_costs_one_line(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("small")
 def test_a_trial_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     writers.deap(tmp_path / "s01.dat", 3, 640)
     entry = listed("deap", tmp_path)[0]["s01/01"]
     for trial, said in ((3, "no trial 4; it has 3"), (-1, "whole number"), ("x", "whole number")):
@@ -239,3 +238,19 @@ def test_a_file_without_marks_is_told(tmp_path: Path) -> None:
     writers.bdf(tmp_path / "s01.bdf", {"Fp1": np.zeros(640, int)}, FS)
     write_table(tmp_path, 1, (2, 1, 3))
     assert "has no signal 'Status'; it has Fp1" in listed("deap_bdf", tmp_path)[1]["s01"]
+
+
+@pytest.mark.usefixtures("small")
+def test_without_a_choice_all_channels_are_read_under_our_names(tmp_path: Path) -> None:
+    writers.deap(tmp_path / "s01.dat", 3, 640)
+    write_bdf(tmp_path / "s01.bdf", 0, TWENTE)
+    write_table(tmp_path, 1, (12, 11, 13))
+    for name, record in (("deap", "s01/01"), ("deap_bdf", "s01/11")):
+        entry = listed(name, tmp_path)[0][record]
+        free = open_source(replace(entry, channels={}))
+        assert set(free.channels) == set(open_source(entry).channels)
+        assert len(free.channels) == 40
+        one = open_source(replace(entry, channels={"heart": ("Plet",)}))
+        assert {n: c.source_name for n, c in one.read(0, 1).channels.items()} == {"heart": "Plet"}
+        with pytest.raises(DataError, match="none of the channels looked for"):
+            open_source(replace(entry, channels={"ecg": ("ECG",)}))

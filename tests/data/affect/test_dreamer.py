@@ -66,7 +66,7 @@ def test_channels_are_named_by_the_file(tmp_path: Path) -> None:
 
 def test_parts_join_to_the_whole(tmp_path: Path) -> None:
     written(tmp_path)
-    assert_parts_join(listed("dreamer", tmp_path)[0]["S01/04"], 1 + 1 / 128, 6.5)
+    assert_parts_join(listed("dreamer", tmp_path)[0]["S01/03"], 1 + 1 / 128, 6.5)
 
 
 @pytest.mark.parametrize(("value", "said"), [(np.nan, "'nan'"), (0.0, "'0.0'"), (6.0, "'6.0'")])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pytest
 
 from biosig_mtl.data.affect import faced
@@ -64,6 +65,28 @@ def test_doubt_about_the_order_is_told(tmp_path: Path) -> None:
     assert [len(n) for n in notes] == [1, 2]
     assert "order of channels is disputed" in notes[0][0]
     assert "second cohort" in notes[1][1]
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_the_electrode_file_of_the_set_decides(tmp_path: Path, kind: str) -> None:
+    data = written(tmp_path / "Processed_data" / "sub000.pkl")
+    order = faced.ELECTRODES[::-1]
+    path = tmp_path / f"Electrode_Location.{kind}"
+    if kind == "csv":
+        path.write_text("number,name,x\n" + "".join(f"{n},{name.upper()},0.5\n" for n, name in enumerate(order, 1)))
+    else:
+        book = openpyxl.Workbook()
+        for number, name in enumerate(order, 1):
+            book.worksheets[0].append([number, name, 0.5])
+        book.save(path)
+    entry = listed("faced", tmp_path)[0]["sub000/01"]
+    record = open_source(entry).read()
+    np.testing.assert_array_equal(record.channel("Fp1").samples, data[0, 31].astype(np.float32))
+    assert record.notes == (f"order of channels is that of {path.name}",)
+    path.write_bytes(path.read_bytes()[: 40 if kind == "csv" else 400])
+    record = open_source(entry).read()
+    np.testing.assert_array_equal(record.channel("Fp1").samples, data[0, 0].astype(np.float32))
+    assert "disputed" in record.notes[0]
 
 
 def test_parts_join_to_the_whole(tmp_path: Path) -> None:

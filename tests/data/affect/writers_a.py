@@ -147,7 +147,7 @@ def dreamer(people: int = 2, rest_s: int = 2, clip_s: int = 3, trials: int = 18)
     rng = np.random.default_rng(5)
 
     def phase(seconds: int, rate: int, columns: int, step: int) -> NDArray[Any]:
-        return cells([rng.standard_normal(((seconds + step * n) * rate, columns)) for n in range(trials)])
+        return cells([rng.standard_normal(((seconds + step * (n % 3)) * rate, columns)) for n in range(trials)])
 
     def person(number: int) -> dict[str, Any]:
         return {
