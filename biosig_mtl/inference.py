@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,16 @@ import numpy as np
 
 from biosig_mtl import models, pipeline
 from biosig_mtl.data.readers import entry_for, open_source
-from biosig_mtl.recipe import choose, from_dict
-from biosig_mtl.training import checkpoint
+from biosig_mtl.recipe import build, choose, from_dict
+from biosig_mtl.training import TrainingSettings, checkpoint
+from biosig_mtl.training.person import PerSubject, relative
 from biosig_mtl.types import (
     F64,
     ChannelInfo,
     DataError,
     Entry,
     Features,
+    InputSpec,
     Rejected,
     Source,
     Windows,
@@ -44,13 +46,18 @@ class Predictor:
     preparation: pipeline.Preparation
     ensemble: checkpoint.Ensemble
     half_width: F64
+    per_subject: PerSubject = "none"
 
     @classmethod
     def load(cls, run: Path) -> Predictor:
         """Load from a run folder; raise `DataError` where it is not one, or a model file was altered."""
         ensemble = checkpoint.load(run / "model", models.rebuild)
-        made = pipeline.preparation(from_dict(ensemble.recipe)).unlabelled()
-        return cls(made, ensemble, np.asarray(ensemble.extra.get("half_width", []), np.float64))
+        recipe = from_dict(ensemble.recipe)
+        made = pipeline.preparation(recipe).unlabelled()
+        training = build(TrainingSettings, recipe.training, "training")
+        # A target with classes has no interval: null in the file.
+        half = np.array([math.nan if x is None else x for x in ensemble.extra.get("half_width", [])], np.float64)
+        return cls(made, ensemble, half, training.per_subject)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -61,36 +68,71 @@ class Predictor:
     def channels(self) -> tuple[str, ...]:
         """Names of the raw channels that the run can use."""
         made = {getattr(step, "name", None) for step in self.preparation.steps}
-        named = (getattr(step, "channel", None) for step in self.preparation.steps)
-        return tuple(dict.fromkeys(str(name) for name in named if name is not None and name not in made))
+        named = [getattr(step, "channel", None) for step in self.preparation.steps]
+        cut = self.preparation.windowing
+        return tuple(
+            dict.fromkeys(
+                str(n) for n in (*named, *cut.channels, *cut.optional, *cut.trails) if n is not None and n not in made
+            )
+        )
 
-    def predict(self, source: Source, entry: Entry) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
+    def predict(
+        self, source: Source, entry: Entry, without: tuple[str, ...] = ()
+    ) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
         """Return estimates, what was refused, and what the reader noted (missing parts of a damaged file).
 
         The table has ``record, onset_s, end_s``, each target with ``_lower`` and ``_upper`` (90 % of the validation subjects'
-        errors were smaller), and ``sqi``. Estimates are means over the networks of all folds.
+        errors were smaller), and ``sqi``. A target with classes has its most likely class and a column with the share of each.
+        Estimates are means over the networks of all folds. Modalities in ``without`` are treated as if they were not recorded;
+        one that the recording really lacks is left out by itself, as long as another of the run's channels is there.
 
         Raises
         ------
         DataError
             A channel that the run needs is missing, or no window is usable; the message names the record.
         """
-        import pandas as pd
-
-        self._require(source.channels, entry.record)
-        frames: list[pd.DataFrame] = []
+        made, lacking = self._for(source.channels, entry.record)
+        parts: list[tuple[Windows, Features]] = []
         rejected: list[Rejected] = []
         notes: dict[str, None] = {}
+        if lacking:
+            notes[f"estimated without {', '.join(lacking)}: the recording has none; expect larger errors"] = None
         for piece in pipeline.pieces(source, entry):
-            record, windows, features = pipeline.work_piece(self.preparation, piece)
+            record, windows, features = pipeline.work_piece(made, piece)
             notes |= dict.fromkeys(record.notes)
             rejected += windows.rejected
             if len(windows):
-                frames.append(self._frame(windows, features))
-        if not frames:
+                parts.append((windows, features))
+        if not parts:
             why = "; ".join(sorted({r.reason for r in rejected})) or "the recording is empty"
             raise DataError(f"{entry.record}: no usable window ({why})")
-        return pd.concat(frames, ignore_index=True), rejected, list(notes)
+        return self._frame(parts, without), rejected, list(notes)
+
+    def _for(self, present: Mapping[str, ChannelInfo], record: str) -> tuple[pipeline.Preparation, tuple[str, ...]]:
+        """Return the preparation for a recording with these channels, and the channels that it has to do without.
+
+        A channel that windows were cut on may only be missing where the network takes modalities as tracks: then windows are
+        cut on another channel, and what was made of the missing one is unknown.
+        """
+        made = set(present)
+        for step in self.preparation.steps:
+            needed = getattr(step, "channel", None)
+            if needed is not None and needed not in made:
+                continue
+            if name := getattr(step, "name", None) or needed:
+                made.add(str(name))
+        wanted = self.preparation.windowing
+        lacking = tuple(name for name in wanted.channels if name not in made)
+        spare = [name for name in (*wanted.channels, *wanted.optional, *wanted.trails) if name in made]
+        if not lacking:
+            self._require(present, record)
+            return self.preparation, ()
+        if not self.ensemble.spec.tracks or not spare:
+            self._require(present, record)
+            raise DataError(
+                f"{record}: missing channel '{lacking[0]}', which this run needs; it has {', '.join(sorted(present))}"
+            )
+        return self.preparation.doing_without(lacking, spare[0]), lacking
 
     def _require(self, present: Mapping[str, ChannelInfo], record: str) -> None:
         made = set(present)
@@ -101,49 +143,92 @@ class Predictor:
             if name := getattr(step, "name", None) or needed:
                 made.add(str(name))
 
-    def _frame(self, windows: Windows, features: Features) -> pd.DataFrame:
+    def _frame(self, parts: list[tuple[Windows, Features]], without: tuple[str, ...]) -> pd.DataFrame:
         import pandas as pd
 
-        table = _table(windows, features)
-        estimates = self.ensemble.predict(table)
+        # The whole recording at once: what was usual for the person so far does not begin anew with each piece.
+        table = relative(_table(parts, self.ensemble.spec), self.per_subject)
+        found = self.ensemble.predict_full(table, without)
+        windows = [w for w, _ in parts]
         columns: dict[str, Any] = {
-            "record": np.full(len(windows), windows.record),
-            "onset_s": windows.onset_s,
-            "end_s": windows.onset_s + windows.signal.shape[2] / windows.fs,
+            "record": np.full(len(table), windows[0].record),
+            "onset_s": table.index["onset_s"].to_numpy(),
+            "end_s": np.concatenate([w.onset_s + w.signal.shape[2] / w.fs for w in windows]),
         }
-        for j, name in enumerate(self.targets):
+        for j, (name, head) in enumerate(zip(self.targets, self.ensemble.spec.head, strict=True)):
+            if head.classes:
+                shares = found.probabilities[j]
+                columns[name] = np.array(head.names())[shares.argmax(axis=1)]
+                columns |= {f"{name}_p{k}": share for k, share in enumerate(shares.T)}
+                continue
             half = float(self.half_width[j]) if self.half_width.size else math.nan
-            columns |= {name: estimates[:, j], f"{name}_lower": estimates[:, j] - half, f"{name}_upper": estimates[:, j] + half}
+            estimate = found.estimates[:, j]
+            columns |= {name: estimate, f"{name}_lower": estimate - half, f"{name}_upper": estimate + half}
         columns["sqi"] = table.index["sqi"].to_numpy()
         return pd.DataFrame(columns)
 
 
-def _table(windows: Windows, features: Features) -> WindowTable:
+def _table(parts: list[tuple[Windows, Features]], spec: InputSpec) -> WindowTable:
     import pandas as pd
 
-    sqi = np.min(windows.sqi, axis=1, initial=1.0, where=windows.sqi > 0)
-    index = pd.DataFrame({"subject": np.full(len(windows), windows.subject), "onset_s": windows.onset_s, "sqi": sqi})
+    index = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "subject": np.full(len(w), w.subject),
+                    "onset_s": w.onset_s,
+                    "sqi": np.min(w.sqi, axis=1, initial=1.0, where=w.sqi > 0),
+                }
+            )
+            for w, _ in parts
+        ],
+        ignore_index=True,
+    )
+    windows, first = parts[0]
+    targets = np.concatenate([w.targets for w, _ in parts])
     return WindowTable(
         index=index,
-        values=features.values,
-        names=features.names,
-        waveform=features.waveform,
-        waveform_channels=features.waveform_channels,
+        values=np.concatenate([f.values for _, f in parts]),
+        names=first.names,
+        waveform=np.concatenate([f.waveform for _, f in parts]),
+        waveform_channels=first.waveform_channels,
         fs=windows.fs,
-        targets=windows.targets,
-        target_names=windows.target_names,
+        targets=np.ascontiguousarray(targets[:, [windows.target_names.index(name) for name in spec.targets]]),
+        target_names=spec.targets,
+        tracks={
+            name: replace(track, signal=np.concatenate([f.tracks[name].signal for _, f in parts]))
+            for name, track in first.tracks.items()
+        },
+        heads=spec.heads,
     )
 
 
-def predict_file(
-    run: Path,
-    recording: Path,
-    out: Path,
-    channels: Mapping[str, tuple[str, ...]] | None = None,
-    demographics: Mapping[str, float] | None = None,
-    *,
-    timing_reliable: bool = False,
-) -> str:
+@dataclass(frozen=True)
+class Told:
+    """What is told of a recording that belongs to no data set.
+
+    Parameters
+    ----------
+    channels
+        Our channel names to those of the file; empty: guessed by name.
+    demographics
+        ``age_years sex_male height_cm weight_kg`` as far as they are known.
+    timing_reliable
+        Whether times between its channels may be trusted; a run that uses pulse arrival times misses them otherwise.
+    without
+        Modalities that are treated as if they had not been recorded.
+    """
+
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    demographics: Mapping[str, float] = field(default_factory=dict)
+    timing_reliable: bool = False
+    without: tuple[str, ...] = ()
+
+
+NOTHING_TOLD = Told()
+
+
+def predict_file(run: Path, recording: Path, out: Path, told: Told = NOTHING_TOLD) -> str:
     """Estimate on a recording and write the table; return a sentence about it.
 
     Parameters
@@ -154,12 +239,8 @@ def predict_file(
         File in any readable format.
     out
         ``.csv`` or ``.parquet``.
-    channels
-        Our channel names to those of the file; None: guessed by name.
-    demographics
-        ``age_years sex_male height_cm weight_kg`` as far as they are known.
-    timing_reliable
-        Whether times between its channels may be trusted; a run that uses pulse arrival times misses them otherwise.
+    told
+        What is known of it beside the file.
 
     Raises
     ------
@@ -168,19 +249,19 @@ def predict_file(
     DataError
         The recording cannot be read, lacks a channel or has no usable window.
     """
-    for word in demographics or {}:
+    for word in told.demographics:
         choose(word, PERSON, "fact about the person (--person)")
     predictor = Predictor.load(run)
-    for word in channels or {}:
+    for word in told.channels:
         choose(word, predictor.channels, "channel of this run (--channel)")
-    entry = replace(entry_for(recording, channels=channels), timing_reliable=timing_reliable)
-    if demographics:
-        entry = replace(entry, demographics={**entry.demographics, **demographics})
-    frame, rejected, notes = predictor.predict(open_source(entry), entry)
+    entry = replace(entry_for(recording, channels=told.channels or None), timing_reliable=told.timing_reliable)
+    if told.demographics:
+        entry = replace(entry, demographics={**entry.demographics, **told.demographics})
+    frame, rejected, notes = predictor.predict(open_source(entry), entry, told.without)
     _write(out, frame)
     refused = "; ".join(f"{n} × {reason}" for reason, n in _counted(rejected))
-    told = [f"{out}: {len(frame)} windows of {entry.record}", *([f"refused {refused}"] if refused else [])]
-    return "\n".join(["; ".join(told), *(f"note: {note}" for note in notes)])
+    said = [f"{out}: {len(frame)} windows of {entry.record}", *([f"refused {refused}"] if refused else [])]
+    return "\n".join(["; ".join(said), *(f"note: {note}" for note in notes)])
 
 
 def _counted(rejected: list[Rejected]) -> list[tuple[str, int]]:

@@ -14,7 +14,7 @@ import pytest
 from biosig_mtl import experiment, pipeline, store
 from biosig_mtl.data.readers import entry_for, open_source
 from biosig_mtl.data.synthetic import Cohort, write
-from biosig_mtl.inference import Predictor, predict_file
+from biosig_mtl.inference import Predictor, Told, predict_file
 from biosig_mtl.pipeline import preparing
 from biosig_mtl.recipe import load
 from biosig_mtl.types import DataError, Entry, RecipeError
@@ -104,12 +104,12 @@ def test_what_is_known_of_the_person_is_used(run: Path, cohort: Path, tmp_path: 
     path, out = cohort / "s001" / "s001_1.hea", tmp_path / "a.csv"
     predict_file(run, path, out)
     before = pd.read_csv(out)
-    predict_file(run, path, out, demographics={"age_years": 90.0, "weight_kg": 120.0})
+    predict_file(run, path, out, Told(demographics={"age_years": 90.0, "weight_kg": 120.0}))
     assert not np.allclose(before["sbp"], pd.read_csv(out)["sbp"])
     with pytest.raises(RecipeError, match="'age'; choose from age_years"):
-        predict_file(run, path, out, demographics={"age": 90.0})
+        predict_file(run, path, out, Told(demographics={"age": 90.0}))
     with pytest.raises(RecipeError, match="'pgp'"):
-        predict_file(run, path, out, channels={"pgp": ("PLETH",), "ppg": ("PLETH",)})
+        predict_file(run, path, out, Told({"pgp": ("PLETH",), "ppg": ("PLETH",)}))
 
 
 def test_a_long_recording_in_pieces_gives_what_the_whole_gives(

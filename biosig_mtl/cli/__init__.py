@@ -38,6 +38,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(store_app, name="store")
 
 CPUS = os.cpu_count() or 1
+LONG = 60  # names of a family of features that are still written out
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -100,9 +101,18 @@ def check(recipe: RecipeArg, overrides: SetOption = None) -> None:
     names, channels = pipeline.check(read, one.channel_infos())
     _warn_of_bands(read, one)
     say(f"{read.name}: task {read.task}, data {read.data.dataset}, {len(read.signal)} signal steps")
-    say(f"waveform channels: {', '.join(channels) or 'none'}")
-    say(f"{len(names)} features: {', '.join(names)}")
+    say(f"waveform channels: {', '.join([*channels, *(str(track) for track in read.features.get('tracks') or ())]) or 'none'}")
+    say(f"{len(names)} features: {'; '.join(_families(names))}")
     say(splits.describe(recipes.build(splits.Protocol, read.split, "split")))
+
+
+def _families(names: Sequence[str]) -> list[str]:
+    """Return the names of features by family; of a long family its ends."""
+    told = []
+    for family in dict.fromkeys(name.partition(".")[0] for name in names):
+        own = [name for name in names if name.partition(".")[0] == family]
+        told.append(", ".join(own) if len(own) <= LONG else f"{own[0]}, {own[1]} … {own[-1]} ({len(own)})")
+    return told
 
 
 def _warn_of_bands(recipe: Any, manifest: Any) -> None:
@@ -228,7 +238,7 @@ def audit(
 
 
 @app.command()
-def predict(
+def predict(  # noqa: PLR0913 (the options of a verb are its arguments)
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     recording: Annotated[Path, typer.Argument(help="A recording the run has never seen, in any readable format.")],
     out: Annotated[Path, typer.Option("--out", help="Table to write: CSV, or Parquet by its suffix.")],
@@ -238,20 +248,21 @@ def predict(
     person: Annotated[
         list[str] | None, typer.Option("--person", help="age_years=61, sex_male=1, height_cm=170, weight_kg=70.")
     ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="Modality to treat as not recorded, e.g. eeg. May be repeated.")
+    ] = None,
     *,
     timing_reliable: Annotated[
         bool, typer.Option("--timing-reliable", help="Times between the channels of this recording may be trusted.")
     ] = False,
 ) -> None:
-    """Estimate pressures on a new recording, one row a window."""
+    """Estimate on a new recording, one row a window."""
     from biosig_mtl import inference
 
     names = {ours: (theirs,) for ours, theirs in (_pair(w, "--channel") for w in channel or ())}
     facts = {key: _number(value, key) for key, value in (_pair(w, "--person") for w in person or ())}
-    told = inference.predict_file(
-        run, recording, out, channels=names or None, demographics=facts, timing_reliable=timing_reliable
-    )
-    say(told)
+    told = inference.Told(names, facts, timing_reliable, tuple(without or ()))
+    say(inference.predict_file(run, recording, out, told))
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """HiSTN as a tiny comparator: a hierarchical spatio-temporal network on the EEG, about a thousand parameters.
 
 Written anew from what its paper and code are said to do (Kuang & Michoski, arXiv 2408.15255): a temporal convolution of each
-electrode, graph convolutions over electrodes, then over four regions, then over the whole head, their answers side by side and
-averaged. What is ours: edges from the places of electrodes in place of a fixed table of 14, so that it takes any montage; the
+electrode, graph convolutions over electrodes, then of four regions, then of the whole head, their answers averaged and side by
+side. What is ours: edges from the places of electrodes in place of a fixed table of 14, so that it takes any montage; the
 log power in place of a nonlinearity after the temporal convolution; every task has a linear head on the same trunk.
 """
 
@@ -105,7 +105,7 @@ class Histn(nn.Module):
         self.power = PowerBands(s.stride, eeg.fs, s.filters)
         self.electrodes = ChebyshevConv(s.order, s.filters, s.width)
         self.quarters = ChebyshevConv(1, s.width, s.width)
-        self.head = nn.Linear(s.width, s.width)
+        self.head = nn.Linear(REGIONS * s.width, s.width)
         self.drop = nn.Dropout(s.dropout)
         self.last = StackedLinear(len(spec.targets), 3 * s.width, outputs_of(spec.head))
         self.answers = Answers(spec, linear_skip=False, min_pulse_pressure=None)
@@ -135,14 +135,9 @@ class Histn(nn.Module):
         count = members.sum(2, keepdim=True)
         areas = torch.einsum("bqc,bcnd->bqnd", members / count.clamp(min=1.0), nodes)
         areas = self.quarters(areas, areas.new_zeros(0)) * (count > 0).to(here.dtype)[..., None]
-        alive = (count[..., 0] > 0).to(here.dtype)
-        whole = areas.sum(1) / alive.sum(1).clamp(min=1.0)[:, None, None]
-        head = functional.elu(self.head(whole))
-        seen = [
-            nodes.sum(1).mean(1) / here.sum(1).clamp(min=1.0)[:, None],
-            whole.mean(1),
-            head.mean(1),
-        ]
+        alive = (count[..., 0] > 0).to(here.dtype).sum(1).clamp(min=1.0)[:, None]
+        head = functional.elu(self.head(areas.transpose(1, 2).flatten(2)))
+        seen = [nodes.sum(1).mean(1) / here.sum(1).clamp(min=1.0)[:, None], areas.sum(1).mean(1) / alive, head.mean(1)]
         stacked = self.drop(torch.cat(seen, dim=1)).expand(len(self.spec.targets), 1, -1, -1).transpose(1, 2)
         said = self.last(stacked)[:, :, 0].transpose(0, 1)
         predictions, logits = self.answers(said[..., 0] if said.shape[-1] == 1 else said, batch)

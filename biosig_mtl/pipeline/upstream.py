@@ -57,6 +57,17 @@ class Preparation:
             raise DataError(f"{record.name}: has {what} to compare with; set features.baseline to none")
         return found
 
+    def doing_without(self, lacking: tuple[str, ...], spare: str) -> Preparation:
+        """Return the preparation of a recording that lacks channels on which windows are cut: ``spare`` is cut on instead.
+
+        What is made of a missing channel is unknown; steps on it, or on what is made of it, pass.
+        """
+        kept = tuple(name for name in self.windowing.channels if name not in lacking) or (spare,)
+        optional = tuple(dict.fromkeys([*self.windowing.optional, *(n for n in self.windowing.channels if n not in kept)]))
+        windowing = replace(self.windowing, channels=kept, optional=tuple(n for n in optional if n not in kept))
+        steps = tuple(replace(step, optional=True) for step in self.steps)  # type: ignore[type-var]
+        return replace(self, steps=steps, windowing=windowing)
+
     def unlabelled(self) -> Preparation:
         """Return the same preparation for a recording without reference: nothing upstream of the network changes."""
         reference = {self.windowing.reference}

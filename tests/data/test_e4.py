@@ -51,7 +51,7 @@ def test_every_form_of_an_export_gives_the_same(kind: str, tmp_path: Path) -> No
     notes = " | ".join(record.notes)
     assert "IBI.csv: 2 intervals" in notes
     assert "pressed 2 times, at 12, 40 s" in notes or "pressed 2 times, at 13, 40 s" in notes
-    assert "EDA.csv: the first 1 samples are exactly 0" in notes
+    assert "EDA.csv: the first sample is exactly 0" in notes
 
 
 @given(cuts=st.lists(st.floats(0, 61, allow_nan=False), min_size=1, max_size=4))

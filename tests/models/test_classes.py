@@ -115,6 +115,12 @@ def test_heads_say_as_much_as_they_are_asked(outputs: int) -> None:
     assert told.shape == ((5, 3) if outputs == 1 else (5, 3, 4))
 
 
+def test_without_a_latent_number_there_are_no_thresholds() -> None:
+    classes = Classes((BINARY, THREE))
+    assert classes.thresholds().shape == (0, 2)
+    assert not list(classes.parameters())
+
+
 def test_the_number_of_outputs() -> None:
     assert outputs_of((Head(), Head())) == 1
     assert outputs_of((Head(), BINARY, RASCH)) == 5

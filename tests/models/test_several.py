@@ -235,6 +235,20 @@ def test_every_modality_present_has_the_same_say(make_affect_spec: MakeSpec, mak
     torch.testing.assert_close(tokens.pool(x, "mean", batch), x.mean(1))
 
 
+def test_a_waveform_beside_tracks_is_a_modality(make_affect_spec: MakeSpec, make_batch: MakeBatch) -> None:
+    spec = replace(make_affect_spec(), waveform_channels=("ppg",), samples=70, features=())
+    tokens = Tokens(spec, TokenChoice(8, stride=8))
+    batch = changed(make_batch(spec), "eda", slice(0, 1))
+    assert tokens.modalities == ("waveform", "eeg", "eda")
+    groups, modal = tokens.shares(batch)
+    torch.testing.assert_close(modal[:2], torch.tensor([[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]]))
+    assert torch.equal(groups, modal)
+    x = tokens(batch)
+    steps = x.shape[1] - sum(group.tokens for group in tokens.groups)
+    eeg = x[:, steps : steps + tokens.groups[1].tokens].mean(1)
+    torch.testing.assert_close(tokens.pool(x, "balanced", batch)[0], 0.5 * (x[:, :steps].mean(1) + eeg)[0])
+
+
 def test_a_learnt_say_is_shown_and_goes_to_those_present(make_affect_spec: MakeSpec, make_batch: MakeBatch) -> None:
     spec = make_affect_spec()
     model = small(spec, pool="learnt").eval()

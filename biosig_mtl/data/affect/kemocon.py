@@ -81,8 +81,8 @@ def list_kemocon(root: Path, options: Mapping[str, Any]) -> Iterator[Found]:
         except DataError as error:
             yield Found(record, record, table, reason=str(error))
             continue
-        ratings = root / "emotion_annotations" / RATERS[rater].format(pid=pid)
-        signals = root / "e4_data" / str(pid)
+        ratings = _base(root) / "emotion_annotations" / RATERS[rater].format(pid=pid)
+        signals = _base(root) / "e4_data" / str(pid)
         reason = _reason(root, pid, [signals, ratings], complete_only=bool(options.get("complete_only", True)))
         facts = {
             "pid": pid,
@@ -90,6 +90,11 @@ def list_kemocon(root: Path, options: Mapping[str, Any]) -> Iterator[Found]:
             "bytes": sum(p.stat().st_size for p in [ratings, *signals.glob("*.csv")] if p.exists()),
         }
         yield Found(record, found.subject, table, options=times | facts, reason=reason)
+
+
+def _base(root: Path) -> Path:
+    """Return the folder of signals and ratings: that of the set, or ``raw`` in it, where the authors' own code looks."""
+    return root / "raw" if (root / "raw" / "e4_data").is_dir() else root
 
 
 def _times(row: Mapping[str, str], where: str) -> tuple[int, dict[str, float]]:
@@ -115,7 +120,8 @@ def _reason(root: Path, pid: int, paths: list[Path], *, complete_only: bool) -> 
 def open_kemocon(entry: Entry) -> LazySource:
     """Open one participant; labels are channels at 1 Hz that hold each rating for its five seconds.
 
-    The rating in the row ``seconds: 5`` is of the first five seconds of the debate; outside of the debate there is none. The
+    The rating in the row ``seconds: 5`` is of the first five seconds of the debate; outside of the debate there is none. Of
+    ratings that outlast the debate the first ones are left out, as in the authors' own code: their film began earlier. The
     record begins up to a second before the baseline, so that ratings begin on whole seconds. ``baseline_s`` are the first two
     minutes, as in the authors' own code.
 
@@ -124,7 +130,7 @@ def open_kemocon(entry: Entry) -> LazySource:
     DataError
         No signal is there, a file is not readable, a rating is NaN or off the scale, rows of an unknown second device.
     """
-    root, pid = entry.path.parents[1], int(needed(entry, "pid"))
+    root, pid = _base(entry.path.parents[1]), int(needed(entry, "pid"))
     init, start, stop = (float(needed(entry, k)) for k in ("init_ms", "start_ms", "stop_ms"))
     lead_s = math.ceil((start - init) / 1000)
     zero = start - 1000.0 * lead_s
@@ -140,7 +146,7 @@ def open_kemocon(entry: Entry) -> LazySource:
         laid[ours] = _signal(root, pid, column, zero, frames, notes)
         infos[ours] = ChannelInfo(ours, kind_of(ours), column.unit, column.fs)
     ratings = root / "emotion_annotations" / RATERS[str(needed(entry, "rater"))].format(pid=pid)
-    for label, values in _ratings(ratings, lead_s, frames).items():
+    for label, values in _ratings(ratings, lead_s, frames, (stop - start) / 1000, notes).items():
         laid[label], infos[label] = values, ChannelInfo(label, "label", unit_of(SCALE), 1.0)
     rest = (init - zero) / 1000
     return LazySource(
@@ -172,14 +178,18 @@ def _signal(root: Path, pid: int, column: _Column, zero_ms: float, frames: int, 
     return laid
 
 
-def _ratings(path: Path, lead_s: int, frames: int) -> dict[str, F32]:
+def _ratings(path: Path, lead_s: int, frames: int, debate_s: float, notes: list[str]) -> dict[str, F32]:
     columns = read_columns(path, ("seconds", *_LABELS))
     # A row tells of the five seconds that end with its time.
     begin: F64 = columns["seconds"] - STEP_S
-    if not (np.isfinite(begin).all() and (np.diff(begin) > 0).all()):
+    if not (np.isfinite(begin).all() and (np.diff(begin) > 0).all() and abs(begin).max() < _LONGEST_MS):
         raise DataError(f"{path}: the column 'seconds' is missing values or does not grow")
+    early = max(begin.size - int(debate_s // STEP_S), 0) if begin[-1] + STEP_S >= debate_s else 0
+    if early:
+        begin = begin - begin[min(early, begin.size - 1)]
+        notes.append(f"{path.name}: lasts longer than the debate; the first {early} ratings are left out")
     spots = (lead_s + np.rint(begin)[:, None] + np.arange(STEP_S)).astype(np.int64)
-    inside = (spots >= 0) & (spots < frames)
+    inside = (spots >= lead_s) & (spots < frames)
     laid = {}
     for name in _LABELS:
         values = check_scale(name, columns[name], SCALE, str(path), first_row=2)

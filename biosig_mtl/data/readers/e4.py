@@ -128,7 +128,8 @@ def _told(session: Session) -> tuple[str, ...]:
         values = eda.samples[:, 0]
         dry = int(np.argmax(values != 0)) if (values != 0).any() else values.size
         if dry:
-            notes.append(f"{eda.file}: the first {dry} samples are exactly 0 (no contact with the skin yet)")
+            which = "sample is" if dry == 1 else f"{dry} samples are"
+            notes.append(f"{eda.file}: the first {which} exactly 0 (no contact with the skin yet)")
     absent = [key.upper() for key in ("bvp", "eda", "temp") if key not in session.streams]
     if absent:
         notes.append(f"the export holds no {', '.join(absent)}")

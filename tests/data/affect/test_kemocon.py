@@ -80,12 +80,29 @@ def test_two_devices_of_someone_else_are_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_ratings_may_end_early_and_those_after_the_debate_are_left_out(tmp_path: Path) -> None:
+def test_ratings_may_end_early(tmp_path: Path) -> None:
     write.kemocon(tmp_path, rated=4)
-    assert np.isnan(read(tmp_path).channel("valence").samples).sum() == 151 + 10
-    write.kemocon(tmp_path, pid=4, rated=9)
-    assert listed(tmp_path).entries[1].record == "P4"
-    assert open_source(listed(tmp_path).entries[1]).read().channel("valence").samples.size == 181
+    assert np.flatnonzero(~np.isnan(read(tmp_path).channel("valence").samples)).tolist() == list(range(151, 171))
+
+
+def test_of_ratings_that_outlast_the_debate_the_last_are_kept(tmp_path: Path) -> None:
+    write.kemocon(tmp_path, rated=9)
+    record = read(tmp_path)
+    # Nine ratings of a debate that has room for six: the fourth is of its first five seconds.
+    np.testing.assert_array_equal(record.channel("arousal").samples[151:], np.repeat(1 + np.arange(3, 9) % 5, 5))
+    assert np.isnan(record.channel("arousal").samples[:151]).all()
+    assert "P1.self.csv: lasts longer than the debate; the first 3 ratings are left out" in record.notes
+
+
+def test_the_folder_may_be_called_raw(tmp_path: Path) -> None:
+    write.kemocon(tmp_path)
+    before = read(tmp_path)
+    (tmp_path / "raw").mkdir()
+    for name in ("e4_data", "neurosky_polar_data", "emotion_annotations"):
+        (tmp_path / name).rename(tmp_path / "raw" / name)
+    after = read(tmp_path)
+    assert set(after.channels) == set(before.channels)
+    np.testing.assert_array_equal(after.channel("valence").samples, before.channel("valence").samples)
 
 
 def test_samples_on_one_place_and_empty_files_are_told(tmp_path: Path) -> None:
