@@ -475,3 +475,14 @@ def test_the_control_of_classes_and_of_ratings() -> None:
     assert not audit.negative_control(replace(given, negative_control={"valence": chance, "arousal": ()})).passed
     part = replace(predict(folds()), target_names=("valence",))
     assert audit.negative_control(replace(given, negative_control={"valence": chance}, predictions=part)).passed
+
+
+def test_stimuli_that_were_drawn_by_trial_may_choose_and_teach_but_never_test() -> None:
+    """Validation is drawn by trials of the same clips: what choosing shares with learning is no breach, what tests is."""
+    first = by_clip()[0]
+    half = np.flatnonzero(np.isin(SUBJECT, [f"s{i:02d}" for i in range(6)]))
+    learned = np.concatenate([first.train, first.validation])
+    mixed = replace(first, train=np.setdiff1d(learned, half), validation=np.intersect1d(learned, half), unit="trial")
+    promise = Guarantee(("stimulus",), False, "clips are new")
+    assert audit.protocol_guarantee(promised(promise, (mixed,))).passed
+    assert not audit.protocol_guarantee(promised(promise, (replace(mixed, unit="stimulus"),))).passed

@@ -148,7 +148,9 @@ def test_the_oracle_knows_the_person_and_not_the_moment() -> None:
     assert set(oracle.y_pred[first, 1]) == {float(share > 0.5)}
     unknown = given.y_true.copy()
     unknown[first] = np.nan
-    assert np.isfinite(oracles.subject_mean(replace(given, y_true=unknown)).y_pred).all()
+    blind = oracles.subject_mean(replace(given, y_true=unknown))
+    assert np.isfinite(blind.y_pred).all()
+    np.testing.assert_allclose(blind.probabilities["arousal"].sum(axis=1), 1)
 
 
 def test_baselines_answer_the_targets_of_their_kind_only() -> None:
@@ -325,3 +327,13 @@ def test_the_control_is_pooled_where_subjects_have_one_class() -> None:
     found = controls.of_classes(replace(given, y_true=true), "arousal", np.random.default_rng(0))
     assert np.isfinite([found.value, *found.ci95]).all()
     assert found.clean
+
+
+def test_a_control_of_one_seed_is_compared_with_the_median_of_that_seed() -> None:
+    two = affect(0.0, (0, 1))
+    first = trials.select(two, np.flatnonzero(two.seed == 0))
+    pred = np.tile(flat().y_pred, (2, 1))
+    pred[two.seed == 1] = 100.0
+    median = replace(two, y_pred=pred)
+    found = controls.of_error(first, median, "valence", np.random.default_rng(0))
+    assert found == controls.of_error(first, flat(), "valence", np.random.default_rng(0))

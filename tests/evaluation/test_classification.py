@@ -172,3 +172,17 @@ def test_no_windows_give_no_figures_and_no_warnings() -> None:
         warnings.simplefilter("error")
         told = everybody(classification.count([np.nan], [0], np.ones((1, 3)) / 3, ["a"], 3))
     assert np.isnan(list(told.values())).all()
+
+
+def test_a_class_that_is_answered_and_never_true_counts_in_the_mean_of_f1() -> None:
+    """F1 of the three classes that occur on either side: 4/5, 1 and 0; a fourth occurs nowhere."""
+    told = everybody(classification.count([0, 0, 0, 1], [0, 0, 2, 1], None, np.full(4, "a"), 4))
+    assert told["macro_f1"] == pytest.approx((4 / 5 + 1 + 0) / 3)
+    assert told["balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_a_window_without_probabilities_does_not_count_where_others_have_them() -> None:
+    shares = np.array([[0.9, 0.1], [0.2, 0.8], [np.nan, np.nan], [0.4, 0.6]])
+    counted = classification.count([0, 1, 1, 0], [0, 1, 0, 1], shares, np.full(4, "a"), 2)
+    assert counted.confusion.sum() == 3
+    assert everybody(counted)["auc"] == 1.0

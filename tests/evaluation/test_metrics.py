@@ -191,3 +191,12 @@ def test_draws_must_be_of_all_subjects() -> None:
         metrics.pooled_draws([1, 2], [1, 2], ["a", "b"], np.ones((5, 3), np.int64))
     nothing = metrics.pooled_draws([np.nan], [1.0], ["a"], np.ones((2, 1), np.int64))
     assert np.isnan(np.stack(list(nothing.values()))).all()
+
+
+def test_pooled_draws_keep_their_digits_far_from_zero() -> None:
+    """Sums of squares of numbers around a million would lose what varies by one."""
+    true, pred, subject = example()
+    counts = np.ones((1, 4), np.int64)
+    near, far = (metrics.pooled_draws(true + shift, pred + shift, subject, counts) for shift in (0.0, 1e8))
+    for figure in near:
+        assert far[figure][0] == pytest.approx(near[figure][0], rel=1e-6), figure

@@ -233,3 +233,27 @@ def test_the_baselines_beside_a_score_follow_its_heads() -> None:
     wrong = baselines.fit("majority", pressure, TRAIN)
     assert (wrong.answer(pressure, TEST), wrong.reason) == (None, "it answers classes, not numbers")
     assert baselines.fit("ridge", make_table((BINARY, THREE)), TRAIN).reason == "it answers numbers, not classes"
+
+
+def test_windows_without_a_stimulus_belong_to_no_stimulus_and_weights_count() -> None:
+    table = make_table((Head(), THREE))
+    clip = table.index["stimulus"].to_numpy(dtype=str)
+    some = replace(table, index=table.index.assign(stimulus=np.where(clip == "clip1", "", clip)))
+    weight = np.random.default_rng(0).random(360).astype(np.float32)
+    told = answered("stimulus_mean", some, weight=weight).estimate[:, 0]
+    everyone = np.average(table.targets[TRAIN, 0], weights=weight)
+    assert told[clip[TEST] == "clip1"] == pytest.approx(everyone, rel=1e-5)
+    here = clip[TRAIN] == "clip3"
+    mean = np.average(table.targets[TRAIN[here], 0], weights=weight[here])
+    assert told[clip[TEST] == "clip3"] == pytest.approx(mean, rel=1e-5)
+
+
+def test_the_penalty_is_chosen_on_people_left_out() -> None:
+    """Noise teaches nothing, so the strongest penalty wins; on the very people it was fitted to, the weakest would."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 40)), rng.integers(0, 2, 200).astype(float)
+    known = Known(x, y, np.repeat([f"s{i}" for i in range(10)], 20), np.ones(200), 0, head=BINARY)
+    hot = np.eye(2)[y.astype(int)]
+    assert class_baselines._penalty(x, hot, np.ones(200), known) == class_baselines.PENALTIES[0]
+    clear = np.eye(2)[(x[:, 0] > 0).astype(int)]
+    assert class_baselines._penalty(x, clear, np.ones(200), known) < 0.1
