@@ -8,6 +8,10 @@ class BiosigError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str = "") -> None:
+        """Keep the message to one line, whatever a library put into it."""
+        super().__init__(" ".join(str(message).split()))
+
 
 class RecipeError(BiosigError):
     """Wrong words: a recipe, a manifest, a setting or a command that cannot be followed."""

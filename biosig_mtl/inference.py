@@ -14,6 +14,7 @@ import numpy as np
 from biosig_mtl import models, pipeline
 from biosig_mtl.data.readers import entry_for, open_source
 from biosig_mtl.recipe import build, choose, from_dict
+from biosig_mtl.tasks import within_scale
 from biosig_mtl.training import TrainingSettings, checkpoint
 from biosig_mtl.training.person import PerSubject, relative
 from biosig_mtl.types import (
@@ -162,8 +163,9 @@ class Predictor:
                 columns |= {f"{name}_p{k}": share for k, share in enumerate(shares.T)}
                 continue
             half = float(self.half_width[j]) if self.half_width.size else math.nan
-            estimate = found.estimates[:, j]
-            columns |= {name: estimate, f"{name}_lower": estimate - half, f"{name}_upper": estimate + half}
+            each = found.estimates[:, [j]] + np.array([0.0, -half, half])
+            words = (name, f"{name}_lower", f"{name}_upper")
+            columns |= dict(zip(words, within_scale((name, name, name), each).T, strict=True))
         columns["sqi"] = table.index["sqi"].to_numpy()
         return pd.DataFrame(columns)
 

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 # ------------------------------------------------------------------------------------------------- tasks and the network
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One number to estimate. ``low`` and ``high`` bound what is plausible, in ``unit``."""
+    """One number to estimate. ``low`` and ``high`` bound what is plausible, in ``unit``.
+
+    A ``bounded`` target is a scale that has nothing outside: estimates are cut to it.
+    """
 
     name: str
     unit: str
     low: float
     high: float
+    bounded: bool = False
 
 
 HeadKind = Literal["regression", "binary", "classes", "ordinal", "rasch"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from biosig_mtl.types import Head, Target, Task
+from collections.abc import Sequence
+
+import numpy as np
+
+from biosig_mtl.types import F64, Head, Target, Task
 
 BLOOD_PRESSURE = Task(
     name="blood_pressure",
@@ -14,15 +18,27 @@ BLOOD_PRESSURE = Task(
 AFFECT = Task(
     name="affect",
     # One scale for all data sets: ratings are brought to 1–9 (self-assessment manikin) from the scale of the set.
-    targets=(Target("valence", "points", 1.0, 9.0), Target("arousal", "points", 1.0, 9.0)),
+    targets=(Target("valence", "points", 1.0, 9.0, bounded=True), Target("arousal", "points", 1.0, 9.0, bounded=True)),
     reference_kinds=frozenset({"label"}),
 )
 
 STRESS = Task(
     name="stress",
-    targets=(Target("stress", "share", 0.0, 1.0),),
+    targets=(Target("stress", "share", 0.0, 1.0, bounded=True),),
     reference_kinds=frozenset({"label"}),
     heads=(Head("binary", (0.5,)),),
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in (BLOOD_PRESSURE, AFFECT, STRESS)}
+
+
+def within_scale(names: Sequence[str], estimates: F64) -> F64:
+    """Return estimates (window, target) with those of bounded targets cut to their scale.
+
+    >>> within_scale(("valence", "sbp"), np.array([[-3.0, 300.0]])).tolist()
+    [[1.0, 300.0]]
+    """
+    known = {target.name: target for task in TASKS.values() for target in task.targets if target.bounded}
+    low = [known[name].low if name in known else -np.inf for name in names]
+    high = [known[name].high if name in known else np.inf for name in names]
+    return np.clip(estimates, low, high)

@@ -64,8 +64,8 @@ def moods(rng: Generator, count: int) -> tuple[F64, F64]:
 def trials(rng: Generator, clips: tuple[F64, F64], rest_s: float, clip_s: float) -> Trials:
     """Return the session of one person: all clips in an order of their own, felt and rated in their own way.
 
-    A feeling is the mood of the clip and a reaction of the person's own (SD 0.35): what others felt is no safe guess. A rating is
-    5 + 4 · habit · feeling + bias + noise, within 1 to 9: habits from 0.75 to 1.1, a bias of SD 0.3, noise of SD 0.6 points.
+    A feeling is the mood of the clip and a reaction of the person's own (SD 0.35): what others felt is no safe guess. A rating
+    is 5 + 4 · habit · feeling + bias + noise, within 1 to 9: habits from 0.75 to 1.1, a bias of SD 0.3, noise of SD 0.6 points.
     """
     order = rng.permutation(clips[0].size)
     start: F64 = LEAD_S + rest_s + np.arange(order.size, dtype=np.float64) * (rest_s + clip_s + GAP_S)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from biosig_mtl.evaluation import audit, oracles, scores
 from biosig_mtl.experiment.members import CONTROL, MODEL, TWIN, Estimated, Result
 from biosig_mtl.models import baselines
-from biosig_mtl.tasks import BLOOD_PRESSURE
+from biosig_mtl.tasks import BLOOD_PRESSURE, within_scale
 from biosig_mtl.training import subject_weights
 from biosig_mtl.types import F64, Bool, Fold, Predictions, WindowTable
 
@@ -105,8 +105,9 @@ def predictions(table: WindowTable, parts: Sequence[tuple[Fold, Estimated]]) -> 
 
 
 def decided(found: Estimated, table: WindowTable) -> Estimated:
-    """Return what networks answer: of a target with classes, the class with the largest share."""
-    estimate = found.estimate.copy()
+    """Return what networks answer: a number within its scale, or of a target with classes the one with the largest share."""
+    numbers = [name if not head.classes else "" for name, head in zip(table.target_names, table.head, strict=True)]
+    estimate = within_scale(numbers, found.estimate)
     for name, share in found.shares.items():
         estimate[:, table.target_names.index(name)] = share.argmax(axis=1)
     return Estimated(estimate, found.shares)

@@ -9,7 +9,7 @@ from biosig_mtl.features.inputs import Inputs
 from biosig_mtl.features.trail_values import Stretch, on_trail, stretch
 from biosig_mtl.types import F32, F64, Trail
 
-# Level can be told at once; a slope and responses, of which there are one to three a minute at rest, need half a minute.
+# Level can be told at once; a slope and responses, of which there are one to three a minute at rest, need 20 s at the least.
 LEAST_S = {
     "scl_mean_us": 4.0,
     "flat_share": 4.0,

@@ -183,7 +183,8 @@ def _require(record: Record, windowing: Windowing) -> None:
             raise missing_channel(record.name, name, record.channels)
     carried = [n for n in (*needed, *windowing.optional) if n in record.channels]
     rates = {n: record.channels[n].fs for n in carried}
-    rates |= {f"beats of {n}": b.fs for n, b in record.beats.items() if n not in windowing.trails or n in carried}
+    # Beats of other channels stay out of the windows where their rate is another; those of a trail go with it.
+    rates |= {f"beats of {n}": b.fs for n, b in record.beats.items() if n in carried or n == windowing.beats}
     if len(set(rates.values())) > 1:
         text = ", ".join(f"{name} {fs:g} Hz" for name, fs in rates.items())
         raise DataError(f"{record.name}: need one rate for all channels, got {text}; put a 'resample' step first")

@@ -166,6 +166,19 @@ def test_a_claimed_size_is_not_believed(tmp_path: Path) -> None:
             read(path)
 
 
+def test_an_encrypted_zip_is_one_line(tmp_path: Path) -> None:
+    path = write.zipped(tmp_path / "a.zip", write.e4_texts(write.e4_streams(20)))
+    held = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = held.find(mark)
+        while at >= 0:
+            held[at + flags] |= 1
+            at = held.find(mark, at + 4)
+    path.write_bytes(held)
+    with pytest.raises(DataError, match=r"a\.zip: 'BVP\.csv' is encrypted; unpack"):
+        read(path)
+
+
 @pytest.mark.parametrize("keep", [0.3, 0.9])
 def test_a_cut_zip_is_one_line(keep: float, tmp_path: Path) -> None:
     path = write.zipped(tmp_path / "a.zip", write.e4_texts(write.e4_streams(20)))

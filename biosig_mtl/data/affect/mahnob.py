@@ -90,7 +90,7 @@ def _float(word: str | None) -> float:
 def open_mahnob(entry: Entry) -> Clip:
     """Open one trial: the clip, and in front of it up to 30 s of rest as its baseline.
 
-    A channel of the manifest may be named as a difference, ``EXG2-EXG1``: the electrodes of the ECG were recorded one by one.
+    A channel of the manifest may be named as a difference, ``EXG3-EXG1``: the electrodes of the ECG were recorded one by one.
     Skin conductance that the header gives in ohm is turned into µS (10⁶ over it).
 
     Raises

@@ -33,7 +33,7 @@ class Bundle:
 
 @contextmanager
 def open_bundle(path: Path) -> Iterator[Bundle]:
-    """Open a folder (with the folders in it) or a zip.
+    """Open a folder (with the folders right in it) or a zip.
 
     Raises
     ------
@@ -41,7 +41,9 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         Neither of them; damaged or encrypted; a member's name leads out of the zip; more than 256 MB or packed too densely.
     """
     if path.is_dir():
-        files = {p.relative_to(path).as_posix(): p for p in sorted(path.rglob("*")) if p.is_file() and not _hidden(p.name)}
+        # Not deeper: somebody may name a folder that holds a whole disk.
+        found = sorted([*path.glob("*"), *path.glob("*/*")])
+        files = {p.relative_to(path).as_posix(): p for p in found if p.is_file() and not _hidden(p.name)}
         yield Bundle(path, tuple(files), lambda name: _whole(files[name]))
         return
     check_file(path)
@@ -82,6 +84,8 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
         raise DataError(
             f"{path}: '{name}' would unpack to {info.file_size >> 20} MB from {info.compress_size >> 10} kB: refused"
         )
+    if info.flag_bits & 1:
+        raise DataError(f"{path}: '{name}' is encrypted; unpack the zip and name the folder")
     try:
         return archive.read(info)
     except _ZIP_ERRORS as error:

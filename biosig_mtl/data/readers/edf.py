@@ -20,6 +20,7 @@ from biosig_mtl.types import F32, F64, I64, ChannelInfo, DataError, Entry
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 # Widths of the header's columns: label, transducer, unit, physical min and max, digital min and max, filter, samples, reserved.
 _WIDTHS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,8 @@ def _decimal(word: bytes, path: Path) -> float:
         value = float(word.replace(b",", b".").strip(b" \0") or b"0")
     except ValueError as error:
         raise DataError(f"{path}: header holds '{' '.join(word.decode('latin-1').split())}' where a number belongs") from error
-    if not np.isfinite(value):
+    # Larger ones are no quantity: samples made of them would not fit into single precision.
+    if not abs(value) < _LARGEST:
         raise DataError(f"{path}: header holds '{word.decode('latin-1').strip()}' where a number belongs")
     return value
 
