@@ -24,8 +24,11 @@ from biosig_mtl.types import (
     Entry,
     Features,
     InputSpec,
+    RecipeError,
     Rejected,
     Source,
+    Track,
+    TrackSpec,
     Windows,
     WindowTable,
 )
@@ -78,7 +81,7 @@ class Predictor:
         )
 
     def predict(
-        self, source: Source, entry: Entry, without: tuple[str, ...] = ()
+        self, source: Source, entry: Entry, without: tuple[str, ...] = (), rest_s: tuple[float, float] | None = None
     ) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
         """Return estimates, what was refused, and what the reader noted (missing parts of a damaged file).
 
@@ -86,6 +89,7 @@ class Predictor:
         errors were smaller), and ``sqi``. A target with classes has its most likely class and a column with the share of each.
         Estimates are means over the networks of all folds. Modalities in ``without`` are treated as if they were not recorded;
         one that the recording really lacks is left out by itself, as long as another of the run's channels is there.
+        ``rest_s`` says where the rest before the stimulus lies in a recording that does not tell it, and is needed to compare.
 
         Raises
         ------
@@ -93,6 +97,7 @@ class Predictor:
             A channel that the run needs is missing, or no window is usable; the message names the record.
         """
         made, lacking = self._for(source.channels, entry.record)
+        made = replace(made, rest_s=rest_s)
         parts: list[tuple[Windows, Features]] = []
         rejected: list[Rejected] = []
         notes: dict[str, None] = {}
@@ -110,30 +115,32 @@ class Predictor:
         return self._frame(parts, without), rejected, list(notes)
 
     def _for(self, present: Mapping[str, ChannelInfo], record: str) -> tuple[pipeline.Preparation, tuple[str, ...]]:
-        """Return the preparation for a recording with these channels, and the channels that it has to do without.
+        """Return the preparation for a recording with these channels, and the recorded channels that it has to do without.
 
         A channel that windows were cut on may only be missing where the network takes modalities as tracks: then windows are
         cut on another channel, and what was made of the missing one is unknown.
         """
-        made = set(present)
+        made, origin = set(present), {name: name for name in present}
         for step in self.preparation.steps:
             needed = getattr(step, "channel", None)
-            if needed is not None and needed not in made:
-                continue
-            if name := getattr(step, "name", None) or needed:
+            name = getattr(step, "name", None) or needed
+            if needed is not None and name is not None:
+                origin.setdefault(str(name), origin.get(needed, needed))
+            if name and (needed is None or needed in made):
                 made.add(str(name))
         wanted = self.preparation.windowing
         lacking = tuple(name for name in wanted.channels if name not in made)
         spare = [name for name in (*wanted.channels, *wanted.optional, *wanted.trails) if name in made]
+        missed = dict.fromkeys(origin.get(name, name) for name in (*lacking, *wanted.trails) if name not in made)
         if not lacking:
             self._require(present, record)
-            return self.preparation, ()
+            return self.preparation, tuple(missed)
         if not self.ensemble.spec.tracks or not spare:
             self._require(present, record)
             raise DataError(
                 f"{record}: missing channel '{lacking[0]}', which this run needs; it has {', '.join(sorted(present))}"
             )
-        return self.preparation.doing_without(lacking, spare[0]), lacking
+        return self.preparation.doing_without(lacking, spare[0]), tuple(missed)
 
     def _require(self, present: Mapping[str, ChannelInfo], record: str) -> None:
         made = set(present)
@@ -179,7 +186,8 @@ def _table(parts: list[tuple[Windows, Features]], spec: InputSpec) -> WindowTabl
                 {
                     "subject": np.full(len(w), w.subject),
                     "onset_s": w.onset_s,
-                    "sqi": np.min(w.sqi, axis=1, initial=1.0, where=w.sqi > 0),
+                    # Of the channels that are there, as in a store.
+                    "sqi": np.min(w.sqi, axis=1, initial=1.0, where=w.signal.any(axis=2)),
                 }
             )
             for w, _ in parts
@@ -197,12 +205,18 @@ def _table(parts: list[tuple[Windows, Features]], spec: InputSpec) -> WindowTabl
         fs=windows.fs,
         targets=np.ascontiguousarray(targets[:, [windows.target_names.index(name) for name in spec.targets]]),
         target_names=spec.targets,
-        tracks={
-            name: replace(track, signal=np.concatenate([f.tracks[name].signal for _, f in parts]))
-            for name, track in first.tracks.items()
-        },
+        tracks={wanted.name: _track(wanted, [f.tracks[wanted.name] for _, f in parts]) for wanted in spec.tracks},
         heads=spec.heads,
     )
+
+
+def _track(wanted: TrackSpec, parts: list[Track]) -> Track:
+    """Join the parts of a track. One that the recording lacks altogether has no rate and length of its own: the network's."""
+    signal = np.concatenate([part.signal for part in parts])
+    if signal.shape[2] != wanted.samples and np.isnan(signal).all():
+        signal = np.full((len(signal), len(wanted.channels), wanted.samples), np.nan, np.float32)
+        return Track(wanted.channels, wanted.fs, signal)
+    return replace(parts[0], signal=signal)
 
 
 @dataclass(frozen=True)
@@ -219,12 +233,20 @@ class Told:
         Whether times between its channels may be trusted; a run that uses pulse arrival times misses them otherwise.
     without
         Modalities that are treated as if they had not been recorded.
+    rest_s
+        Where the rest before the stimulus lies, in seconds of the recording; windows begin where it ends.
     """
 
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     demographics: Mapping[str, float] = field(default_factory=dict)
     timing_reliable: bool = False
     without: tuple[str, ...] = ()
+    rest_s: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if self.rest_s is not None and not 0 <= self.rest_s[0] < self.rest_s[1] < math.inf:
+            raise RecipeError(f"need a rest that ends after it starts, got {self.rest_s[0]:g} to {self.rest_s[1]:g} s")
 
 
 NOTHING_TOLD = Told()
@@ -259,7 +281,7 @@ def predict_file(run: Path, recording: Path, out: Path, told: Told = NOTHING_TOL
     entry = replace(entry_for(recording, channels=told.channels or None), timing_reliable=told.timing_reliable)
     if told.demographics:
         entry = replace(entry, demographics={**entry.demographics, **told.demographics})
-    frame, rejected, notes = predictor.predict(open_source(entry), entry, told.without)
+    frame, rejected, notes = predictor.predict(open_source(entry), entry, told.without, told.rest_s)
     _write(out, frame)
     refused = "; ".join(f"{n} × {reason}" for reason, n in _counted(rejected))
     said = [f"{out}: {len(frame)} windows of {entry.record}", *([f"refused {refused}"] if refused else [])]

@@ -72,7 +72,8 @@ class Body:
     def eda(self, fs: float) -> F64:
         t = self.times(fs)
         after = t[:, None] - np.arange(3, self.seconds, 11) - self.rng.uniform(0, 3)
-        responses = np.where(after > 0, np.exp(-after / 4) - np.exp(-after / 0.7), 0).sum(axis=1)
+        since = np.maximum(after, 0)
+        responses = (np.exp(-since / 4) - np.exp(-since / 0.7)).sum(axis=1)
         return np.asarray(4 + 0.01 * t + 0.5 * responses)
 
     def temp(self, fs: float) -> F64:
@@ -283,7 +284,7 @@ def kemocon(root: Path, patch: pytest.MonkeyPatch) -> Made:
     def rated(record: str, onset_s: float) -> tuple[float, ...]:
         # The record begins 0.75 s before the rest, so the debate begins at 151 s; one to five is one to nine.
         del record
-        at = onset_s + np.arange(10) - 151
+        at = onset_s + (np.arange(1000) + 0.5) / 100 - 151
         steps = np.where((at >= 0) & (at < debate_s), at // 5 % 5, np.nan)
         return float(np.nanmean(1 + 2 * (4 - steps))), float(np.nanmean(1 + 2 * steps))
 

@@ -255,7 +255,9 @@ def test_the_demo_is_the_run_on_a_simulated_cohort(
         return folder
 
     monkeypatch.setattr("biosig_mtl.data.synthetic.write", writes)
-    code, out, _ = call(capsys, "demo", "--out", tmp_path / "demo", "--subjects", 12, "--workers", 1)
+    code, out, _ = call(
+        capsys, "demo", "--out", tmp_path / "demo", "--subjects", 12, "--workers", 1, "--task", "blood_pressure"
+    )
     assert code == 0
     assert "no number of this run says anything about real ones" in out
     assert seen[0].n_subjects == 12
@@ -264,7 +266,9 @@ def test_the_demo_is_the_run_on_a_simulated_cohort(
 
 @pytest.mark.slow
 def test_the_demo_with_few_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code, out, _ = call(capsys, "demo", "--out", tmp_path / "demo", "--subjects", 12, "--workers", 1)
+    code, out, _ = call(
+        capsys, "demo", "--out", tmp_path / "demo", "--subjects", 12, "--workers", 1, "--task", "blood_pressure"
+    )
     assert code == 0
     assert "report: " in out
     content = json.loads((tmp_path / "demo" / "scores.json").read_text())

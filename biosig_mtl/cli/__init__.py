@@ -78,14 +78,23 @@ def _local(engine: str) -> None:
 def demo(
     out: OutOption = Path("runs/demo"),
     workers: WorkersOption = CPUS,
-    subjects: Annotated[int, typer.Option(min=12, help="How many people to simulate.")] = 60,
+    subjects: Annotated[int, typer.Option(min=12, help="How many people to simulate; a third of them for affect.")] = 60,
+    task: Annotated[str, typer.Option(help="blood_pressure, affect or both.")] = "both",
 ) -> None:
-    """Run the whole main job on a simulated cohort, with nothing downloaded."""
-    from biosig_mtl.data.synthetic import Cohort, write
+    """Run the whole main job of both tasks on simulated cohorts, with nothing downloaded."""
+    from biosig_mtl.data import affect_cohort, synthetic
+    from biosig_mtl.recipe import choose
 
-    say(f"simulating {subjects} people (no number of this run says anything about real ones)")
-    root = write(Cohort(n_subjects=subjects), out.parent / "simulated_bp")
-    run("demo_bp", out, data=[str(root)], workers=workers)
+    choose(task, ("blood_pressure", "affect", "both"), "task")
+    few = max(subjects // 3, 8)
+    if task != "affect":
+        say(f"simulating {subjects} people (no number of this run says anything about real ones)")
+        root = synthetic.write(synthetic.Cohort(n_subjects=subjects), out.parent / "simulated_bp")
+        run("demo_bp", out, data=[str(root)], workers=workers)
+    if task != "blood_pressure":
+        say(f"simulating {few} people who watch film clips (no number of this run says anything about real ones)")
+        root = affect_cohort.write(affect_cohort.AffectCohort(n_subjects=few), out.parent / "simulated_affect")
+        run("demo_affect", out.with_name(f"{out.name}_affect"), data=[str(root)], workers=workers)
 
 
 @app.command()
@@ -251,6 +260,10 @@ def predict(  # noqa: PLR0913 (the options of a verb are its arguments)
     without: Annotated[
         list[str] | None, typer.Option("--without", help="Modality to treat as not recorded, e.g. eeg. May be repeated.")
     ] = None,
+    rest: Annotated[
+        str | None,
+        typer.Option("--rest", help="START:STOP of the rest before the stimulus, in seconds."),
+    ] = None,
     *,
     timing_reliable: Annotated[
         bool, typer.Option("--timing-reliable", help="Times between the channels of this recording may be trusted.")
@@ -261,7 +274,7 @@ def predict(  # noqa: PLR0913 (the options of a verb are its arguments)
 
     names = {ours: (theirs,) for ours, theirs in (_pair(w, "--channel") for w in channel or ())}
     facts = {key: _number(value, key) for key, value in (_pair(w, "--person") for w in person or ())}
-    told = inference.Told(names, facts, timing_reliable, tuple(without or ()))
+    told = inference.Told(names, facts, timing_reliable, tuple(without or ()), _span(rest))
     say(inference.predict_file(run, recording, out, told))
 
 
@@ -295,6 +308,16 @@ def _pair(word: str, option: str) -> tuple[str, str]:
     if not found or not key or not value:
         raise RecipeError(f"{option} {word}: write it as NAME=VALUE")
     return key, value
+
+
+def _span(word: str | None) -> tuple[float, float] | None:
+    if word is None:
+        return None
+    start, _, stop = word.partition(":")
+    try:
+        return float(start), float(stop)
+    except ValueError:
+        raise RecipeError(f"--rest {word}: write it as START:STOP in seconds") from None
 
 
 def _number(value: str, key: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -210,13 +211,16 @@ def _quantile(values: F64, weight: F64) -> float:
 
 
 def interval_facts(model: Predictions, half: F64) -> dict[str, dict[str, float]]:
-    """Return the measured coverage (each subject with a known value alike) and the mean width of the intervals, by target."""
-    inside = np.abs(model.y_pred - model.y_true) <= half
+    """Return the measured coverage (each subject with a known value alike) and the mean width of the intervals, by target.
+
+    A fold whose validation people have no value of a target has no interval for it, and counts for nothing.
+    """
+    inside, told = np.abs(model.y_pred - model.y_true) <= half, np.isfinite(half)
     return {
         name: {
             "level": LEVEL,
-            "coverage": _by_subject(model.subject, inside[:, j], ~np.isnan(model.y_true[:, j])),
-            "width": float(2 * half[:, j].mean()),
+            "coverage": _by_subject(model.subject, inside[:, j], told[:, j] & ~np.isnan(model.y_true[:, j])),
+            "width": float(2 * half[told[:, j], j].mean()) if told[:, j].any() else math.nan,
         }
         for j, name in enumerate(model.target_names)
         if not model.head[j].classes

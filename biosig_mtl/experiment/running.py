@@ -341,7 +341,9 @@ def _write(out: Path, recipe: Recipe, made: _Made) -> None:
 
 def _write_model(out: Path, recipe: Recipe, results: Sequence[Result], half: np.ndarray[Any, Any]) -> None:
     saved = {r.job.name: r.job.place / "model" for r in results if r.job.variant == MODEL}
-    extra = {"half_width": scores.plain(half.max(axis=0)), "interval_level": grading.LEVEL}
+    # A fold without an interval for a target has none to offer; where no fold has one, the file says null.
+    widest = np.where(np.isfinite(half).any(axis=0), np.nan_to_num(half, nan=-np.inf).max(axis=0), np.nan)
+    extra = {"half_width": scores.plain(widest), "interval_level": grading.LEVEL}
     checkpoint.collect(out / "model", saved, recipe.to_dict(), extra)
 
 

@@ -294,7 +294,7 @@ def work_piece(made: Preparation, piece: Piece) -> tuple[Record, Windows, Featur
     if piece.stop_s is None:
         return made.apply(source.read())
     record = source.read(max(0.0, piece.start_s - made.reach_s), piece.stop_s + made.reach_s)
-    return made.apply(record, (piece.start_s, piece.stop_s))
+    return made.apply(record, (piece.start_s, piece.stop_s), made.part_with_rest(source, record))
 
 
 def pieces(source: Source, entry: Entry) -> Iterable[Piece]:

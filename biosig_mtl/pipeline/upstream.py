@@ -10,17 +10,25 @@ from typing import Any
 from biosig_mtl import features, signal, windows
 from biosig_mtl.recipe import Recipe, build, choose
 from biosig_mtl.tasks import TASKS
-from biosig_mtl.types import ChannelInfo, DataError, Features, RecipeError, Record, Task, Windows
+from biosig_mtl.types import ChannelInfo, DataError, Features, RecipeError, Record, Source, Task, Windows
+
+COPY = "copy"
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """A recipe's upstream blocks, built and checked: the very same object prepares training sets and new recordings."""
+    """A recipe's upstream blocks, built and checked: the very same object prepares training sets and new recordings.
+
+    ``rest_s`` says where the rest before the stimulus lies in a recording that does not say so itself. ``cut_on`` names a
+    channel of which a copy is cut into windows, where all that should be cut are missing.
+    """
 
     task: Task
     steps: tuple[signal.Step, ...]
     windowing: windows.Windowing
     features: features.FeatureSettings
+    rest_s: tuple[float, float] | None = None
+    cut_on: str = ""
 
     @property
     def reach_s(self) -> float:
@@ -28,21 +36,48 @@ class Preparation:
         longest = max(self.windowing.trails.values(), default=0.0)
         return float(math.ceil(signal.context_s(self.steps) + max(self.windowing.length_s, longest)))
 
-    def apply(self, record: Record, span: tuple[float, float] | None = None) -> tuple[Record, Windows, Features]:
-        """Return the described record, its windows that start within ``span`` and their features."""
-        for step in self.steps:
-            record = step(record)
+    def apply(
+        self, record: Record, span: tuple[float, float] | None = None, rest: Record | None = None
+    ) -> tuple[Record, Windows, Features]:
+        """Return the described record, its windows that start within ``span`` and their features.
+
+        ``rest`` is the part of the recording with the rest before its stimulus, where ``record`` does not reach back to it.
+        """
+        record = self._described(record)
         cut = windows.cut(record, self.windowing, self.task, span)
         if self.features.baseline == "none":
             made = features.extract(cut, self.features, self.task)
             return self._noted(record, made), cut, made
-        rest = self._rest(record)
+        still = self._rest(record if rest is None else self._described(rest))
         if self.features.baseline == "torcheeg":
             record = replace(record, notes=(*record.notes, features.COMPATIBILITY_WARNING))
-            return record, cut, features.extract(features.subtract_waveform(cut, rest), self.features, self.task)
+            return record, cut, features.extract(features.subtract_waveform(cut, still), self.features, self.task)
         made = features.extract(cut, self.features, self.task)
         at_rest = replace(self.features, tracks={}, waveform=())
-        return self._noted(record, made), cut, features.subtract(made, features.extract(rest, at_rest, self.task))
+        return self._noted(record, made), cut, features.subtract(made, features.extract(still, at_rest, self.task))
+
+    def _described(self, record: Record) -> Record:
+        """Take a record through every step."""
+        if record.baseline_s is None and self.rest_s is not None:
+            record = replace(record, baseline_s=self.rest_s)
+        for step in self.steps:
+            record = step(record)
+        if self.cut_on:
+            record = record.with_channel(replace(record.channel(self.cut_on), name=COPY, source_name=self.cut_on))
+        return record
+
+    def part_with_rest(self, source: Source, record: Record) -> Record | None:
+        """Return the part of a recording with the rest before its stimulus; None where ``record`` holds it, or none is needed.
+
+        A later piece of a long recording lies far behind the rest, and is compared with it all the same.
+        """
+        lies = record.baseline_s or self.rest_s
+        if self.features.baseline == "none" or lies is None:
+            return None
+        start, stop = max(lies[0] - self.reach_s, 0.0), min(lies[1] + self.reach_s, source.duration_s)
+        if record.start_s <= start + 1e-6 and stop <= record.start_s + record.duration_s + 1e-6:
+            return None
+        return source.read(start, stop)
 
     def _noted(self, record: Record, made: Features) -> Record:
         """Tell of bands that the recording itself looks to have lost, whatever is known of its filters."""
@@ -54,19 +89,25 @@ class Preparation:
         found = windows.cut_rest(record, self.windowing, self.task)
         if found is None:
             what = "no rest before its stimulus" if record.baseline_s is None else "no usable second of rest"
-            raise DataError(f"{record.name}: has {what} to compare with; set features.baseline to none")
+            todo = "say where it lies (predict --rest), or set features.baseline to none before training"
+            raise DataError(f"{record.name}: has {what} to compare with; {todo}")
         return found
 
     def doing_without(self, lacking: tuple[str, ...], spare: str) -> Preparation:
         """Return the preparation of a recording that lacks channels on which windows are cut: ``spare`` is cut on instead.
 
-        What is made of a missing channel is unknown; steps on it, or on what is made of it, pass.
+        What is made of a missing channel is unknown; steps on it, or on what is made of it, pass. Without any channel of the
+        EEG there is nothing that the rest before a stimulus could be taken from.
         """
-        kept = tuple(name for name in self.windowing.channels if name not in lacking) or (spare,)
+        # A trail that became a channel of the windows would be looked at there, and not where the network knows it from.
+        copied = spare not in {*self.windowing.channels, *self.windowing.optional}
+        kept = tuple(name for name in self.windowing.channels if name not in lacking) or (COPY if copied else spare,)
         optional = tuple(dict.fromkeys([*self.windowing.optional, *(n for n in self.windowing.channels if n not in kept)]))
         windowing = replace(self.windowing, channels=kept, optional=tuple(n for n in optional if n not in kept))
         steps = tuple(replace(step, optional=True) for step in self.steps)  # type: ignore[type-var]
-        return replace(self, steps=steps, windowing=windowing)
+        none_left = set(self.features.eeg) <= set(lacking)
+        settings = replace(self.features, baseline="none") if none_left else self.features
+        return replace(self, steps=steps, windowing=windowing, features=settings, cut_on=spare if COPY in kept else "")
 
     def unlabelled(self) -> Preparation:
         """Return the same preparation for a recording without reference: nothing upstream of the network changes."""

@@ -62,7 +62,7 @@ def read(folder: Path) -> WindowTable:
         fs=float(full[0]["fs"]),
         targets=joined["targets"],
         target_names=tuple(full[0]["target_names"]),
-        tracks={name: _track(name, told, maps) for name, told in full[0]["tracks"].items()},
+        tracks={name: _track(name, told, maps) for name, told in full[0].get("tracks", {}).items()},
     )
 
 

@@ -74,6 +74,9 @@ def track_targets(record: Record, task: Task, grid: Grid, verdicts: Verdicts, *,
         values = to_task(channel.samples.astype(np.float64), channel.unit, target)
         start = (grid.onset_s - record.start_s) * channel.fs
         length = grid.samples / grid.fs * channel.fs
+        # Beyond its end a label is as unknown as where it is NaN.
+        beyond = max(math.ceil(float(start.max(initial=0.0)) + length) + 1 - values.size, 0)
+        values = np.pad(values, (0, beyond), constant_values=np.nan)
         known = np.isfinite(values)
         moments = np.stack([values, values**2, np.where(known, 1.0, 0.0)])
         mean, square, share = track_means(moments, start, length)
