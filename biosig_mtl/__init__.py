@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from biosig_mtl.data.affect_cohort import AffectCohort
+    from biosig_mtl.data.affect_cohort import write as write_affect_cohort
     from biosig_mtl.data.manifest import load as load_manifest
     from biosig_mtl.data.readers import entry_for, open_source
     from biosig_mtl.data.synthetic import Cohort
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 
 # Public name -> (module, name there).
 _DOORS = {
+    "AffectCohort": ("data.affect_cohort", "AffectCohort"),
     "BiosigError": ("types", "BiosigError"),
     "Channel": ("types", "Channel"),
     "Cohort": ("data.synthetic", "Cohort"),
@@ -50,10 +53,12 @@ _DOORS = {
     "render_report": ("report", "render"),
     "run_experiment": ("experiment", "run"),
     "verdict_lines": ("report", "verdict_lines"),
+    "write_affect_cohort": ("data.affect_cohort", "write"),
     "write_cohort": ("data.synthetic", "write"),
 }
 
 __all__ = [
+    "AffectCohort",
     "BiosigError",
     "Channel",
     "Cohort",
@@ -76,6 +81,7 @@ __all__ = [
     "render_report",
     "run_experiment",
     "verdict_lines",
+    "write_affect_cohort",
     "write_cohort",
 ]
 

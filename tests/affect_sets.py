@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +110,7 @@ def deap(root: Path, patch: pytest.MonkeyPatch) -> Made:
     seconds, trials = 43, 4
     patch.setattr(deap_reader, "TRIALS", trials)
     patch.setattr(deap_reader, "SAMPLES", seconds * 128)
-    table = {}
+    table: dict[str, tuple[float, ...]] = {}
     for person in range(PEOPLE):
         data = np.empty((trials, 40, seconds * 128))
         for trial in range(trials):
@@ -128,7 +127,7 @@ def deap(root: Path, patch: pytest.MonkeyPatch) -> Made:
         folder = root / "data_preprocessed_python"
         folder.mkdir(exist_ok=True)
         (folder / f"{name}.dat").write_bytes(writers_a.Python2().dump({"labels": scores, "data": data}))
-    return Made(PEOPLE * trials, {"s04/04": "arousal is 9.5"}, by_record(table))
+    return Made(PEOPLE * trials, {"s04/04": "trial 4: arousal is '9.5'"}, by_record(table))
 
 
 def dreamer(root: Path, patch: pytest.MonkeyPatch) -> Made:
@@ -136,7 +135,7 @@ def dreamer(root: Path, patch: pytest.MonkeyPatch) -> Made:
     trials, rest = 3, 12
     patch.setattr(dreamer_reader, "TRIALS", trials)
     content = writers_a.dreamer(people=PEOPLE, rest_s=rest, clip_s=1, trials=trials)
-    table = {}
+    table: dict[str, tuple[float, ...]] = {}
     for number in range(PEOPLE):
         person = content["DREAMER"]["Data"][0, number]
         for trial in range(trials):
@@ -160,7 +159,8 @@ def _scaled(part: slice, by: int) -> slice:
 def amigos(root: Path, patch: pytest.MonkeyPatch) -> Made:
     """5 s of rest and 67 s of three videos, in an order of each person's own; one person lacks the last."""
     del patch
-    table, refused = {}, {}
+    table: dict[str, tuple[float, ...]] = {}
+    refused: dict[str, str] = {}
     for number in range(PEOPLE):
         videos = np.roll(["10", "13", "N1"], number).tolist()
         tables, own = [], []
@@ -214,7 +214,7 @@ def seed(root: Path, patch: pytest.MonkeyPatch) -> Made:
     """Fifteen clips of 9 s, named negative, neutral or positive: 1, 5, 9 on the scale of the task."""
     del patch
     classes = np.array([1, 0, -1, -1, 0, 1, -1, 0, 1, 1, 0, -1, 0, 1, -1])
-    table = {}
+    table: dict[str, tuple[float, ...]] = {}
     for person in range(1, PEOPLE + 1):
         name = f"{person}_20131027"
         body = Body(name, 9 * 15)
@@ -229,7 +229,8 @@ def seed(root: Path, patch: pytest.MonkeyPatch) -> Made:
 def dasps(root: Path, patch: pytest.MonkeyPatch) -> Made:
     """Two windows of 15 s of each of six situations share one rating."""
     del patch
-    table, rows = {}, ["subject,situation,valence,arousal,2_class,4_class"]
+    table: dict[str, tuple[float, ...]] = {}
+    rows = ["subject,situation,valence,arousal,2_class,4_class"]
     for person in range(PEOPLE):
         name, given = f"S{person + 1:02d}", ratings(person, 6)
         data = Body(name, 12 * 15).eeg(128, 14).reshape(12, 1920, 14).astype(np.float32)

@@ -125,7 +125,8 @@ def prepare(
     root = manifests.locate(manifest, root)
     listing = manifests.entries(manifest, root)
     excluded = _excluded(recipe, {e.record for e in listing.entries})
-    rejected = [*listing.rejected, *(Rejected(r, math.nan, f"left out by the recipe: {why}") for r, why in excluded.items())]
+    rejected = [replace(r, reason=r.reason.replace(f"{root}/", "")) for r in listing.rejected]
+    rejected += [Rejected(r, math.nan, f"left out by the recipe: {why}") for r, why in excluded.items()]
     entries = tuple(e for e in listing.entries if e.record not in excluded)[: recipe.data.limit]
     if recipe.data.channels:
         entries = tuple(_with_channels(e, recipe.data.channels) for e in entries)

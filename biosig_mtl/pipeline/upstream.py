@@ -220,7 +220,8 @@ def check_labels(recipe: Recipe, manifest: str, labels: Mapping[str, str]) -> No
     task = TASKS[choose(recipe.task, TASKS, "task")]
     wanted = [str(name) for name in recipe.model.get("answers") or task.target_names]
     for name in wanted:
-        if name in task.target_names and name not in labels:
+        choose(name, task.target_names, "target (model.answers)")
+        if name not in labels:
             has = "; ".join(f"{key}: {what}" for key, what in labels.items()) or "no labels at all"
             others = [n for n in wanted if n in labels]
             todo = f"answer {', '.join(others)} alone (model.answers)" if others else "choose another data set"
