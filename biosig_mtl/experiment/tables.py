@@ -182,12 +182,14 @@ def first_waveform(table: WindowTable) -> F32 | None:
 
 
 def without(table: WindowTable, family: str) -> WindowTable:
-    """Return the table without one family of features (the names that start with ``family.``)."""
+    """Return the table without one family of features (the names that start with ``family.``) and the track of that name."""
     keep = [j for j, name in enumerate(table.names) if not name.startswith(f"{family}.")]
     if len(keep) == len(table.names):
         known = ", ".join(sorted({name.split(".")[0] for name in table.names}))
         raise RecipeError(f"split.ablations: there is no feature family '{family}'; there are {known}")
-    return replace(table, names=tuple(table.names[j] for j in keep), values=np.ascontiguousarray(table.values[:, keep]))
+    tracks = {name: track for name, track in table.tracks.items() if name != family}
+    names = tuple(table.names[j] for j in keep)
+    return replace(table, names=names, values=np.ascontiguousarray(table.values[:, keep]), tracks=tracks)
 
 
 def shuffled_labels(table: WindowTable, fold: Fold, rng: np.random.Generator) -> WindowTable:

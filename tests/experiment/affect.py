@@ -65,7 +65,14 @@ def one_trial(person: int, clip: int, ratings: tuple[float, float], count: int, 
 
 
 def write_store(
-    folder: Path, rate: Rate = rated, *, people: Sequence[int] = range(6), count: int = 3, clips: int = 4, source: str = "self"
+    folder: Path,
+    rate: Rate = rated,
+    *,
+    people: Sequence[int] = range(6),
+    count: int = 3,
+    clips: int = 4,
+    source: str = "self",
+    dataset: str = "simulated_affect",
 ) -> Path:
     """Write a finished store of ``count`` windows for each of ``clips`` clips of everybody, a lot a person."""
     store.write_plan(folder, {"affect": 1})
@@ -73,7 +80,7 @@ def write_store(
         made = [one_trial(person, clip, rate(person, clip), count, source) for clip in range(clips)]
         windows, features = zip(*made, strict=True)
         lot = store.Lot(windows, features, tuple(w.record for w in windows), ())
-        store.write_lot(folder, number, lot, {"dataset": "simulated_affect", "subject_level": "person"})
+        store.write_lot(folder, number, lot, {"dataset": dataset, "subject_level": "person"})
     store.finish(folder, len(people))
     return folder
 
