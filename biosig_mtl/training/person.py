@@ -3,9 +3,9 @@
 What differs most between recordings of two people is the two people: skin conductance, resting heart rate and the power of
 alpha waves differ tenfold between persons and by some per cent between states. No label is used here, and no other person.
 
-The order of time is that of the table: records as they were listed, windows by onset. A set that lists trials by stimulus and not
-as they were seen (DEAP, AMIGOS, the simulated cohort) has a ``past`` that is some part of the person's session, and not what came
-before.
+The order of time is that of the table: records as they were listed, windows by onset. A set that lists trials by stimulus and
+not as they were seen (DEAP, AMIGOS, the simulated cohort) has a ``past`` that is some part of the person's session, and not
+what came before.
 """
 
 from __future__ import annotations

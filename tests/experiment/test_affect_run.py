@@ -51,7 +51,7 @@ def failed(scores: Scores) -> list[str]:
 
 
 def shares(frame: pd.DataFrame) -> Any:
-    return frame[[name for name in frame if name.startswith("p_")]].dropna(axis=1).to_numpy()
+    return frame[[name for name in frame if str(name).startswith("p_")]].dropna(axis=1).to_numpy()
 
 
 def quick(folder: Path, place: Path, *overrides: str) -> Scores:
@@ -221,7 +221,8 @@ def test_the_audit_of_a_calibrated_run_looks_at_its_twin_again(
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
     mixed: tuple[Path, Scores], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, out, done = mixed[0], tmp_path / "run", []
+    whole, out = mixed[0], tmp_path / "run"
+    done: list[str] = []
     real = members.work
 
     def stopping(job: members.Job) -> None:

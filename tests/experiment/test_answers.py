@@ -63,7 +63,7 @@ def test_the_table_is_cut_to_what_is_answered() -> None:
 
 
 def test_a_target_that_nobody_rated_is_refused_by_name() -> None:
-    nobody = memory_table(TABLE.values, np.float32([[1, np.nan]] * 4), ["a", "a", "b", "b"])
+    nobody = memory_table(TABLE.values, np.array([[1, np.nan]] * 4, np.float32), ["a", "a", "b", "b"])
     with pytest.raises(DataError, match=r"target 'arousal' has no value in any window; leave it out of model\.answers"):
         answers.answered(nobody, {"valence": Head(), "arousal": Head()})
     assert answers.answered(nobody, {"valence": Head()}).target_names == ("valence",)
