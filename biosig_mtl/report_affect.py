@@ -17,6 +17,7 @@ from biosig_mtl.report_verdict import (
     REGRESSION,
     TRIVIAL,
     against_trivial,
+    by_chance,
     class_names,
     kind_of,
     reached,
@@ -160,9 +161,8 @@ def _chance(scores: Mapping[str, Any], name: str, key: str) -> tuple[float | Non
         return 0.0, ""
     if key == "auc":
         return 0.5, ""
-    count = len(class_names(scores["targets"][name]))
     if key == "balanced_accuracy":
-        return (1 / count, "") if count else (None, "")
+        return by_chance(scores["targets"][name]), ""
     for word in BY_CHANCE.get(key, ()):
         value = ((scores["baselines"].get(word) or {}).get(name) or {}).get(key)
         if value is not None:
@@ -299,10 +299,9 @@ def _people_picture(title: str, people: Mapping[str, Any], content: Mapping[str,
     known = np.isfinite(value)
     if not known.any():
         return None
-    count = len(class_names(content))
     better = int((value[known] > floor[known]).sum())
     text = f"{title}: {people['called']} of each person; {better} of {int(known.sum())} do better than a constant answer would."
     if lacking := int((~known).sum()):
         text += f" {lacking} {'has' if lacking == 1 else 'have'} none: one constant reference, or too few windows."
-    svg = plots_affect.per_subject(people["subject"], value, 1 / count if count else 0.0, people["called"], floor)
+    svg = plots_affect.per_subject(people["subject"], value, by_chance(content) or 0.0, people["called"], floor)
     return Picture(svg, text)

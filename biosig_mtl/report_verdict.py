@@ -93,9 +93,15 @@ def _summary(target: Mapping[str, Any]) -> str:
     """Return the two main figures of a target with their intervals."""
     if kind_of(target) == REGRESSION:
         return f"{_with_ends(target, 'ccc', 'CCC')}, {_with_ends(target, 'mae', 'MAE')}"
-    count = len(class_names(target))
-    text = _with_ends(target, "balanced_accuracy", "balanced accuracy", 1 / count if count else None)
+    text = _with_ends(target, "balanced_accuracy", "balanced accuracy", by_chance(target))
     return text if reached(target, "auc")[0] is None else f"{text}, {_with_ends(target, 'auc', 'AUC', 0.5)}"
+
+
+def by_chance(target: Mapping[str, Any]) -> float | None:
+    """Return the balanced accuracy that chance gives: 1 ÷ classes that occur, of all classes where no more is known."""
+    told = (target.get("chance") or {}).get("balanced_accuracy")
+    count = len(class_names(target))
+    return float(told) if told is not None else (1 / count if count else None)
 
 
 def class_names(target: Mapping[str, Any]) -> list[str]:

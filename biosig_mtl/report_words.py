@@ -50,7 +50,8 @@ _TERMS_OF = {
         ("CCC", "concordance (Lin 1989): 1 for identity, 0 for a constant; it asks for the right changes, size and level"),
     ),
     CLASSES: (
-        ("balanced accuracy", "mean recall of the classes; chance is 1 ÷ number of classes, however rare a class is"),
+        ("balanced accuracy", "mean recall of the classes; chance is 1 ÷ number of classes, however rare a class is; "
+         "of a person who never had some of them, 1 ÷ number of those that the person had"),
         ("Seq2HR, Tri-P", "of ordered classes, the share of windows whose two likeliest classes are neighbours and hold the "
          "right one, and whose answer is at most one class off; with few classes both are high by chance"),
         ("AUC", "chance that a window of a class gets a higher probability of it than one of another class; 0.5 is guessing"),
@@ -87,5 +88,8 @@ def words(scores: Mapping[str, Any], targets: Sequence[Mapping[str, Any]], *, pr
 
 
 def _chance(kinds: set[str]) -> str:
-    told = {REGRESSION: "a constant (CCC about 0)", CLASSES: "chance (balanced accuracy about 1 ÷ number of classes)"}
+    told = {
+        REGRESSION: "a constant (CCC about 0)",
+        CLASSES: "chance (balanced accuracy about 1 ÷ number of classes that a person had)",
+    }
     return " and ".join(text for kind, text in told.items() if kind in kinds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,19 +24,22 @@ from tests.data.affect import writers_a, writers_b
 
 F64 = NDArray[np.float64]
 PEOPLE = 4
-EMOTIV = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
+# Columns of AMIGOS that are NaN throughout: F7; both leads of the ECG.
+LOST = {"P03/N1": [1], "P04/10": [14, 15]}
 
 
 @dataclass(frozen=True)
 class Made:
     """A data set: how many records its folder holds, which of them are refused and why, and how windows were rated.
 
-    ``rated`` takes record and onset in seconds, and returns each target on the scale of the task.
+    ``rated`` takes record and onset in seconds, and returns each target on the scale of the task. ``unknown`` names families of
+    features that a record cannot have, for it lacks their channel.
     """
 
     records: int
     refused: Mapping[str, str]
     rated: Callable[[str, float], tuple[float, ...]]
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 # -------------------------------------------------------------------------------------------------------------- signals
@@ -157,7 +160,10 @@ def _scaled(part: slice, by: int) -> slice:
 
 
 def amigos(root: Path, patch: pytest.MonkeyPatch) -> Made:
-    """5 s of rest and 67 s of three videos, in an order of each person's own; one person lacks the last."""
+    """5 s of rest and 67 s of three videos, in an order of each person's own.
+
+    One person lacks a video, in one trial an electrode gave nothing, in another one neither lead of the ECG did.
+    """
     del patch
     table: dict[str, tuple[float, ...]] = {}
     refused: dict[str, str] = {}
@@ -169,6 +175,7 @@ def amigos(root: Path, patch: pytest.MonkeyPatch) -> Made:
             body = Body(f"P{number}/{video}", 72)
             parts = [body.eeg(128, 14), *(x[:, None] for x in (body.ecg(128), -body.ecg(128), body.eda(128)))]
             tables.append(np.concatenate(parts, axis=1))
+            tables[-1][:, LOST.get(f"P{number + 1:02d}/{video}", [])] = np.nan
             # Arousal comes first.
             own.append(np.array([[given[trial, 1], given[trial, 0], 5.5, 6.5, 3.0, 0, 0, 1, 0, 0, 0, 0]]))
             table[f"P{number + 1:02d}/{video}"] = (given[trial, 0], given[trial, 1])
@@ -182,7 +189,7 @@ def amigos(root: Path, patch: pytest.MonkeyPatch) -> Made:
             "VideoIDs": writers_a.cells(videos, row=True),
         }
         writers_a.save(root / f"Data_Preprocessed_P{number + 1:02d}.mat", content)
-    return Made(PEOPLE * 3, refused, by_record(table))
+    return Made(PEOPLE * 3, refused, by_record(table), {"P04/10": "ecg_hrv"})
 
 
 def mahnob(root: Path, patch: pytest.MonkeyPatch) -> Made:

@@ -238,7 +238,8 @@ def fitted_outside_training(evidence: Evidence) -> Check:
         if fold is None:
             wrong.append(f"{fit.what}: there is no fold {fit.fold} with seed {fit.seed}")
             continue
-        allowed = np.concatenate([fold.parts()[part] for part in fit.parts])
+        own = fold.twin if fit.twin and fold.twin is not None else fold
+        allowed = np.concatenate([own.parts()[part] for part in fit.parts])
         outside = int((~np.isin(fit.rows, allowed)).sum())
         if outside:
             wrong.append(f"{fit.what} saw {outside} windows outside {' and '.join(fit.parts)} of fold {fit.fold}")

@@ -26,6 +26,8 @@ class Grade:
 
     ``figures`` are those of each subject (sorted by name), averaged over seeds; ``pooled`` those of all windows together;
     ``draws`` the pooled ones of every bootstrap sample; ``confusion`` counts windows of all seeds, reference by answer.
+    ``chance`` is the balanced accuracy of each subject for one and the same answer everywhere: 1 ÷ classes that occur in the
+    subject's reference, NaN for fewer than two.
     """
 
     subject: NDArray[np.str_]
@@ -33,6 +35,18 @@ class Grade:
     pooled: Mapping[str, float]
     draws: Mapping[str, F64]
     confusion: I64
+    chance: F64
+
+    @property
+    def chance_over_subjects(self) -> float:
+        """The mean of `chance` over the subjects that have one; pooled where nobody has."""
+        known = np.isfinite(self.chance)
+        return float(self.chance[known].mean()) if known.any() else self.chance_pooled
+
+    @property
+    def chance_pooled(self) -> float:
+        """1 ÷ classes that occur in the reference of all windows."""
+        return 1 / max(int((self.confusion.sum(axis=1) > 0).sum()), 1)
 
 
 def grade(given: Predictions, target: str, counts: I64) -> Grade:
@@ -41,7 +55,7 @@ def grade(given: Predictions, target: str, counts: I64) -> Grade:
     classes = given.head[column].classes
     shares = given.probabilities.get(target)
     everyone = np.unique(given.subject)
-    single, pools, draws, confusion = [], [], [], np.zeros((classes, classes))
+    single, pools, draws, confusion, chance = [], [], [], np.zeros((classes, classes)), []
     for seed in np.unique(given.seed):
         rows = np.flatnonzero(given.seed == seed)
         absent = np.setdiff1d(everyone, given.subject[rows])
@@ -58,7 +72,10 @@ def grade(given: Predictions, target: str, counts: I64) -> Grade:
         pools.append({k: float(v[0]) for k, v in classification.figures(counted, np.ones((1, everyone.size))).items()})
         draws.append(classification.figures(counted, counts))
         confusion += counted.confusion.sum(axis=0)
-    return Grade(everyone, _mean(single), mean_of(pools), _mean(draws), confusion.astype(np.int64))
+        occur = (counted.confusion.sum(axis=2) > 0).sum(axis=1)
+        chance.append(np.where(occur > 1, 1 / np.maximum(occur, 1), np.nan))
+    whole = confusion.astype(np.int64)
+    return Grade(everyone, _mean(single), mean_of(pools), _mean(draws), whole, nanmean(np.stack(chance)))
 
 
 def entry(target: Target, model: Predictions, own: Grade, graded: Mapping[str, Grade], counts: I64) -> dict[str, Any]:
@@ -74,13 +91,16 @@ def entry(target: Target, model: Predictions, own: Grade, graded: Mapping[str, G
 def compared(own: Grade, graded: Mapping[str, Grade], counts: I64) -> dict[str, Any]:
     """Return what chance gives, whether the pooled figures' intervals lie above it, and how the best baseline does.
 
+    Chance is that of the means over subjects: one who was given two of five classes only has a balanced accuracy of 0.5 for
+    any constant answer among them, not of 0.2. The pooled figures are held against 1 ÷ classes that occur at all.
+
     Pooled, the probabilities of different folds are ranked together as they are; where folds disagree on the level, the pooled
     area under the curve is lower than that of each person.
     """
-    chance = {MAIN: 1 / own.confusion.shape[0], "auc": 0.5}
+    pooled = {MAIN: own.chance_pooled, "auc": 0.5}
     return {
-        "chance": chance,
-        "above_chance": {name: _above(own.draws[name], level, own.subject.size) for name, level in chance.items()},
+        "chance": {MAIN: own.chance_over_subjects, "auc": 0.5},
+        "above_chance": {name: _above(own.draws[name], level, own.subject.size) for name, level in pooled.items()},
         "paired": against_best(own, graded, counts),
     }
 

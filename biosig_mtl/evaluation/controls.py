@@ -16,14 +16,15 @@ Figure = Literal["mase", "ccc", "balanced_accuracy"]
 # The margin is for the shuffles that were drawn, whose luck the interval over subjects does not see.
 _MASE_MARGIN = 0.05
 _CCC_MARGIN = 0.05
-_ACCURACY_MARGIN = 0.1  # of chance: 0.55 for two classes, 0.22 for five
+_ACCURACY_MARGIN = 0.1  # of chance: 0.55 for two classes, 0.22 for five that everybody has
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
     """A figure of the model that was trained on shuffled labels, with its subject-bootstrap interval.
 
-    ``figure`` is ``mase`` (an error, 1 by chance), ``ccc`` (0 by chance) or ``balanced_accuracy`` (``chance`` is 1 ÷ classes).
+    ``figure`` is ``mase`` (an error, 1 by chance), ``ccc`` (0 by chance) or ``balanced_accuracy`` (``chance`` is 1 ÷
+    classes that occur in a subject's reference, as for any constant answer among them).
     """
 
     value: float
@@ -108,8 +109,10 @@ def of_classes(control: Predictions, target: str, rng: np.random.Generator) -> C
     counts = intervals.draw(np.unique(control.subject).size, rng)
     graded = class_grades.grade(control, target, counts)
     pooled = graded.pooled[class_grades.MAIN], graded.draws[class_grades.MAIN]
-    chance = 1 / graded.confusion.shape[0]
-    return _over_people(graded.figures[class_grades.MAIN], pooled, counts, ("balanced_accuracy", chance))
+    own = graded.figures[class_grades.MAIN]
+    alone = int(np.isfinite(own).sum()) >= intervals.FEWEST
+    chance = graded.chance_over_subjects if alone else graded.chance_pooled
+    return _over_people(own, pooled, counts, ("balanced_accuracy", chance))
 
 
 def mase(model: Predictions, median: Predictions, target: str, rng: np.random.Generator) -> tuple[float, tuple[float, float]]:

@@ -19,6 +19,7 @@ class Fitted:
     """What was fitted on which windows: a scaler, an imputer, a feature choice, label statistics, a network.
 
     ``parts`` are the parts of the fold that it may have seen; anything beyond ``train`` is named in the audit.
+    ``twin`` says that they are the parts of the fold's twin.
     """
 
     what: str
@@ -26,6 +27,7 @@ class Fitted:
     fold: int
     seed: int = 0
     parts: tuple[str, ...] = ("train",)
+    twin: bool = False
 
     def __post_init__(self) -> None:
         """Refuse fitting on what is scored."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,8 @@ def gather(table: WindowTable, folds: Sequence[Fold], results: Sequence[Result],
         How subjects are balanced in training; the baselines are weighted alike.
     """
     variants = {name: _variant(table, folds, results, name) for name in dict.fromkeys(r.job.variant for r in results)}
+    if CONTROL in variants:
+        variants[CONTROL] = _shuffles(table, folds, [r for r in results if r.job.variant == CONTROL])
     if all(r.alone is not None for r in results if r.job.variant == MODEL):
         variants[ALONE] = _variant(table, folds, [replace(r, test=r.alone) for r in results if r.alone is not None], MODEL)
     fitted = [_fitted(r) for r in results]
@@ -74,7 +77,8 @@ def _fitted(result: Result) -> audit.Fitted:
     fold = result.job.fold
     # Members validate on different training subjects, so together a fold's networks may have seen train and validation.
     what = f"scaler and networks, {result.job.variant}"
-    return audit.Fitted(what, result.fitted_rows, fold.number, fold.seed, ("train", "validation"))
+    parts = ("train", "validation")
+    return audit.Fitted(what, result.fitted_rows, fold.number, fold.seed, parts, twin=result.job.variant == TWIN)
 
 
 def predictions(table: WindowTable, parts: Sequence[tuple[Fold, Estimated]]) -> Predictions:
@@ -121,6 +125,22 @@ def _variant(table: WindowTable, folds: Sequence[Fold], results: Sequence[Result
         if members:
             parts.append((fold, decided(mean_of(members), table)))
     return predictions(table, parts)
+
+
+def _shuffles(table: WindowTable, folds: Sequence[Fold], results: Sequence[Result]) -> Predictions:
+    """Return the predictions of every shuffle by itself, each after the first under a seed of its own.
+
+    A network that learned from shuffled labels leans some way by chance, and the mean of several leans as far: averaged
+    predictions of many shuffles would tell no more than those of one. Figures are averaged over seeds instead.
+    """
+    parts = []
+    for member in sorted({r.job.member for r in results}):
+        one = _variant(table, folds, [r for r in results if r.job.member == member], CONTROL)
+        parts.append(replace(one, seed=np.full(one.seed.size, -member)) if member else one)
+    names = ("row", "fold", "seed", "subject", "onset_s", "y_true", "y_pred", "trial", "stimulus")
+    whole: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    shares = {name: np.concatenate([part.probabilities[name] for part in parts]) for name in parts[0].probabilities}
+    return replace(parts[0], **whole, probabilities=shares)
 
 
 def mean_of(members: Sequence[Estimated]) -> Estimated:

@@ -154,7 +154,7 @@ def _jobs(
     ]
     if protocol.negative_control:
         # The first seed is enough: the control asks whether anything leaks, not how well an ensemble does. Each network gets
-        # another shuffle, for with few people a single shuffle may look like skill by luck.
+        # another shuffle and is graded by itself, for with few people a single shuffle may look like skill by luck.
         first = [fold for fold in folds if fold.seed == protocol.seeds[0]]
         jobs += [
             Job(CONTROL, fold, k, max(ensemble, SHUFFLES), content, stores, out) for fold in first for k in range(SHUFFLES)

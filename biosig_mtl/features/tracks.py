@@ -37,14 +37,15 @@ def _track(name: str, wanted: TrackSettings, windows: Windows, task: Task) -> Tr
         told = ", ".join(f"{c} {fs:g} Hz × {x.shape[1]}" for c, (x, fs, _) in zip(wanted.channels, found, strict=True))
         raise RecipeError(f"features.tracks.{name}: need one rate and one length, got {told}; make a track of each")
     fs, size = known.pop() if known else _nominal(found, wanted)
-    whole = np.full((len(windows), len(found), size), np.nan, np.float32)
+    whole: F32 = np.full((len(windows), len(found), size), np.nan, np.float32)
     for k, (x, _, kind) in enumerate(found):
         if kind != "absent":
             whole[:, k] = x
-    out = (
-        whole if wanted.hz is None else resampled(whole.reshape(-1, size), fs, wanted.hz).reshape(len(windows), len(found), -1)
-    )
-    return Track(wanted.channels, wanted.hz or fs, np.ascontiguousarray(out))
+    if wanted.hz is not None:
+        # Told in full, for a record of which no window is kept has no samples to count.
+        rows = resampled(whole.reshape(-1, size), fs, wanted.hz)
+        whole = rows.reshape(len(windows), len(found), rows.shape[1])
+    return Track(wanted.channels, wanted.hz or fs, np.ascontiguousarray(whole))
 
 
 def _nominal(found: list[tuple[F32, float, str]], wanted: TrackSettings) -> tuple[float, int]:

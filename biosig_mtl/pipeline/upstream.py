@@ -45,7 +45,8 @@ class Preparation:
         """
         record = self._described(record)
         cut = windows.cut(record, self.windowing, self.task, span)
-        if self.features.baseline == "none":
+        # Where no window is left, each has its own reason, which says more than that its rest is as bad.
+        if self.features.baseline == "none" or not len(cut):
             made = features.extract(cut, self.features, self.task)
             return self._noted(record, made), cut, made
         still = self._rest(record if rest is None else self._described(rest))

@@ -293,6 +293,32 @@ def test_a_control_is_clean_where_chance_explains_it(control: Control, *, clean:
     assert control.clean is clean
 
 
+def test_chance_is_that_of_the_classes_that_a_person_had() -> None:
+    """Half of the people had two of five classes, half had three: one and the same answer gives them 1/2 and 1/3."""
+    given = affect(0.0)
+    number = np.unique(given.subject, return_inverse=True)[1]
+    true = np.where(number % 2, given.row % 2, given.row % 3).astype(float)
+    five = Head("ordinal", (2.0, 4.0, 6.0, 8.0))
+    constant = replace(
+        given,
+        y_true=np.stack([given.y_true[:, 0], true], axis=1),
+        y_pred=np.stack([given.y_pred[:, 0], np.zeros(true.size)], axis=1),
+        heads=(Head(), five),
+        probabilities={"arousal": np.tile([0.6, 0.1, 0.1, 0.1, 0.1], (true.size, 1))},
+    )
+    got = content(constant, {})["targets"]["arousal"]
+    assert got["chance"]["balanced_accuracy"] == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert got["balanced_accuracy"] == pytest.approx((1 / 2 + 1 / 3) / 2)
+    # Pooled, three classes occur: 1/3 is no more than chance either.
+    assert got["pooled"]["balanced_accuracy"] == pytest.approx(1 / 3)
+    assert got["above_chance"]["balanced_accuracy"] is False
+    control = controls.of_classes(constant, "arousal", np.random.default_rng(0))
+    assert control.chance == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert control.clean
+    knows = replace(constant, y_pred=np.stack([given.y_pred[:, 0], true], axis=1))
+    assert not controls.of_classes(knows, "arousal", np.random.default_rng(0)).clean
+
+
 def test_every_target_gets_the_controls_of_its_kind() -> None:
     rng = np.random.default_rng(0)
     found = controls.controls(AFFECT, affect(0.0), flat(), rng)

@@ -12,6 +12,7 @@ import pytest
 from biosig_mtl import store
 from biosig_mtl.experiment import tables
 from biosig_mtl.types import DataError, RecipeError, WindowTable
+from tests.experiment.affect import write_store
 from tests.experiment.conftest import fold, small_table
 
 
@@ -127,6 +128,12 @@ def test_an_ablation_drops_its_family_and_nothing_else() -> None:
     assert without.waveform is table.waveform
     with pytest.raises(RecipeError, match="no feature family 'pul'; there are person, pulse"):
         tables.without(table, "pul")
+
+
+def test_an_ablation_drops_the_waveform_of_its_name_too(tmp_path: Path) -> None:
+    table = store.read(write_store(tmp_path / "s", people=range(2)))
+    assert set(tables.without(table, "eda").tracks) == {"eeg"}
+    assert set(tables.without(table, "eeg_de").tracks) == {"eeg", "eda"}
 
 
 # ------------------------------------------------------------------------------------------------------------ shuffled labels

@@ -14,7 +14,7 @@ import pytest
 
 from biosig_mtl.experiment import folder
 from biosig_mtl.recipe import Recipe
-from biosig_mtl.types import DataError, WindowTable
+from biosig_mtl.types import DataError, Head, WindowTable
 from tests.experiment.conftest import fold, small_table, some_predictions
 
 
@@ -99,6 +99,39 @@ def test_folds_come_back_as_they_were(tmp_path: Path) -> None:
     assert [(f.seed, f.number, f.leaky) for f in again] == [(0, 0, False), (1, 0, False), (1, 1, True)]
     for one, other in zip([folds[2], folds[0], folds[1]], again, strict=True):
         assert {k: v.tolist() for k, v in one.parts().items()} == {k: v.tolist() for k, v in other.parts().items()}
+
+
+def test_the_twin_of_a_fold_comes_back_with_it(tmp_path: Path) -> None:
+    plain = fold([0], [1], [3], unit="trial", number=2, seed=5)
+    own = replace(plain, train=np.array([0, 2], np.int64), twin=plain)
+    other = fold([3], [2], [0], number=3, seed=5)
+    folder.write_folds(tmp_path, indexed(), [own, other])
+    first, second = folder.read_folds(tmp_path)
+    assert first.twin is not None
+    assert second.twin is None
+    for one, again in ((own, first), (plain, first.twin), (other, second)):
+        assert {k: v.tolist() for k, v in one.parts().items()} == {k: v.tolist() for k, v in again.parts().items()}
+        assert (one.number, one.seed, one.unit) == (again.number, again.seed, again.unit)
+
+
+def test_shares_of_classes_are_columns_of_their_own(tmp_path: Path) -> None:
+    share = np.array([[0.2, 0.8], [0.6, 0.4]])
+    made = some_predictions(
+        "ab",
+        [[120, 1], [121, 0]],
+        [[118, 1], [119, 0]],
+        heads=(Head(), Head("binary", (70.0,))),
+        probabilities={"dbp": share},
+        trial=np.array(["a/1/w", "b/1/y"]),
+        row=np.array([0, 2]),
+    )
+    folder.write_predictions(tmp_path, indexed(), made, np.array([[10.0, np.nan]] * 2))
+    frame = pd.read_parquet(tmp_path / "predictions.parquet")
+    number, classed = (frame[frame["target"] == name] for name in ("sbp", "dbp"))
+    np.testing.assert_array_equal(classed[["p_0", "p_1"]], share)
+    assert number[["p_0", "p_1"]].isna().all().all()
+    assert classed[["lower", "upper"]].isna().all().all()
+    assert number["trial"].tolist() == ["a/1/w", "b/1/y"]
 
 
 def test_a_folder_without_folds_is_no_run(tmp_path: Path) -> None:

@@ -26,17 +26,17 @@ def table(heads: tuple[Head, ...] = HEADS) -> WindowTable:
     person = np.repeat(np.arange(4.0), 6)
     moved = np.tile(np.arange(6.0), 4)
     values = np.stack([100 * person + moved, -50 * person - 2 * moved, rng.normal(size=24)], axis=1).astype(np.float32)
-    targets = np.stack([2 + moved + 0.2 * person[::-1], 3 + 4.0 * (moved > 2)], axis=1).astype(np.float32)
+    targets = np.stack([2 + 0.8 * moved + 0.2 * person[::-1], 3 + 4.0 * (moved > 2)], axis=1).astype(np.float32)
     return memory_table(values, targets, SUBJECTS, heads)
 
 
 def told(made: WindowTable, split: Fold, errors: dict[str, float], variant: str = MODEL, member: int = 0) -> Result:
-    """Return the result of a network that is off by 1, and by so much more without each modality."""
+    """Return the result of a network that is off by 1, with 2 classes wrong, and by so much more without each modality."""
     truth = made.targets[split.test].astype(np.float64)
 
     def off(by: float) -> Estimated:
         share = np.where(truth[:, [1]] > 5, [[0.2, 0.8]], [[0.8, 0.2]])
-        wrong = np.arange(len(share)) < round((by - 1) * len(share) / 4)
+        wrong = np.arange(len(share)) < round(2 * by)
         share[wrong] = share[wrong][:, ::-1]
         return Estimated(truth + by, {"arousal": share})
 
@@ -67,8 +67,16 @@ def test_what_a_modality_is_worth_is_how_much_the_error_grows_without_it() -> No
     assert found["names"] == ["eeg", "eda"]
     assert found["removal"]["valence"] == pytest.approx({"eeg": 1.0, "eda": 0.0}, abs=1e-5)
     assert found["learned"] == pytest.approx({"eeg": 0.7, "eda": 0.3})
-    # The whole network makes no mistake, so that no share of its mistakes can be told.
-    assert np.isnan(found["removal"]["arousal"]["eeg"])
+    assert found["removal"]["arousal"] == pytest.approx({"eeg": 1.0, "eda": 0.0}, abs=1e-5)
+
+
+def test_a_network_without_mistakes_has_no_share_of_them_to_tell() -> None:
+    made = table()
+    right = [told(made, split, {"eeg": 1.0}) for split in FOLDS]
+    right = [replace(r, test=r.test - 1, shares={"arousal": 1.0 * (r.test[:, [1]] > 6) * [-1, 1] + [1, 0]}) for r in right]
+    removal = interpretation.interpretation(made, FOLDS, right)["modalities"]["removal"]
+    assert np.isnan(removal["valence"]["eeg"])
+    assert np.isnan(removal["arousal"]["eeg"])
 
 
 def test_a_network_without_tracks_tells_no_removal() -> None:

@@ -82,6 +82,12 @@ def test_a_label_known_for_less_than_half_a_window_is_none() -> None:
     assert cut(record(stress=(1.0, "0..1", values)), cutting("track"), STRESS).onset_s.tolist() == [0, 4, 8, 12, 16, 20]
 
 
+@pytest.mark.parametrize(("known_s", "last"), [(21, 16), (22, 20)])
+def test_a_label_that_ends_within_a_window_is_as_unknown_beyond_its_end_as_nan(known_s: int, last: float) -> None:
+    short = cut(record(stress=(1.0, "0..1", [1.0] * known_s)), cutting("track"), STRESS)
+    assert short.onset_s.tolist() == list(np.arange(0, last + 1, 4))
+
+
 def test_a_window_in_which_the_label_changes_is_refused_where_asked() -> None:
     stress = record(stress=(1.0, "0..1", [0.0] * 10 + [1.0] * 30))
     assert len(cut(stress, cutting("track"), STRESS)) == 10
