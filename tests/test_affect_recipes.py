@@ -44,7 +44,7 @@ CASES = {
     # Ten windows of each of fifteen trials; 16 or 17 of each clip; 16 of each of ten videos; 8 of each of eight films.
     "deap_affect": Case(150, 15, {}),
     "dreamer_affect": Case(196, 12, {}),
-    "amigos_affect": Case(160, 10, {"missing samples (NaN) in F7": 16}),
+    "amigos_affect": Case(160, 10, {"missing channel: F7 holds no samples": 16}),
     "mahnob_affect": Case(64, 8, {}),
     "seed_valence": Case(120, 60, {}),
     # Both windows of a situation are one trial.

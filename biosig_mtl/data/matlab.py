@@ -36,7 +36,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
 
     if not h5py.is_hdf5(path):
         old = read_start(path, 10) == b"MATLAB 5.0"
-        raise DataError(f"{path}: {'is MATLAB v5, not v7.3' if old else 'is not MATLAB v7.3 (HDF5)'}")
+        raise DataError(f"{path}: {'is MATLAB v5; save it with -v7.3' if old else 'is not MATLAB v7.3 (HDF5)'}")
     try:
         with h5py.File(path, "r") as file:
             yield file

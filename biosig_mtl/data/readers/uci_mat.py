@@ -6,15 +6,13 @@ every 1000 samples there may be a jump in time that the file does not mark.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from biosig_mtl.data.matlab import open_hdf5
 from biosig_mtl.data.readers.channels import match
-from biosig_mtl.data.readers.files import check_file, read_start
 from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.types import F32, F64, ChannelInfo, DataError, Entry
 
@@ -25,12 +23,11 @@ BLOCK = 1000
 # Found on 4,705 joints of the WFDB copy whose truth is known (1,343 seams): see `find_seams`.
 THRESHOLD = 1.4
 _SLAB = 64
-_HDF5_ERRORS = (OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError)
 
 
 def open_uci_mat(entry: Entry) -> LazySource:
     """Open one cell: ``entry.options`` names the variable (``key``) and the cell (``cell``, from 0); by default the first."""
-    with _opened(entry.path) as file:
+    with open_hdf5(entry.path) as file:
         cells = _cells(file, entry.path)
         key, number = entry.options.get("key", next(iter(cells))), int(entry.options.get("cell", 0))
         if not 0 <= number < cells.get(key, 0):
@@ -43,7 +40,7 @@ def open_uci_mat(entry: Entry) -> LazySource:
     columns = {ours: position for ours, (_, position) in chosen.items()}
 
     def fetch(first: int, stop: int) -> dict[str, F32]:
-        with _opened(entry.path) as again:
+        with open_hdf5(entry.path) as again:
             cell = _cell(again, key, number, entry.path)
             return {ours: cell.column(c, first, stop).astype(np.float32) for ours, c in columns.items()}
 
@@ -62,7 +59,7 @@ def open_uci_mat(entry: Entry) -> LazySource:
 
 def count_cells(path: Path) -> dict[str, int]:
     """Return the number of cells of every cell variable in a file."""
-    with _opened(path) as file:
+    with open_hdf5(path) as file:
         return _cells(file, path)
 
 
@@ -115,23 +112,6 @@ class _Cell:
 
     def rows(self, first: int, stop: int) -> F64:
         return np.stack([self.column(c, first, stop) for c in range(len(COLUMNS))], axis=1)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    check_file(path)
-    import h5py
-
-    if not h5py.is_hdf5(path):
-        old = read_start(path, 10) == b"MATLAB 5.0"
-        raise DataError(f"{path}: {'is MATLAB v5; save it with -v7.3' if old else 'is not MATLAB v7.3 (HDF5)'}")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except _HDF5_ERRORS as error:
-        raise DataError(
-            f"{path}: not readable as MATLAB v7.3: {str(error).splitlines()[0][:120] if str(error) else error!r}"
-        ) from error
 
 
 def _cells(file: Any, path: Path) -> dict[str, int]:
