@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosig_mtl import experiment, inference, pipeline, store
+from biosig_mtl import cli, experiment, inference, pipeline, store
 from biosig_mtl.data import manifest
 from biosig_mtl.data.affect_cohort import AffectCohort, write
 from biosig_mtl.data.readers import open_source
@@ -214,3 +214,22 @@ def test_every_piece_of_a_long_recording_is_compared_with_the_same_rest(
     whole, parts = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("whole", "parts"))
     assert parts["onset_s"].tolist() == whole["onset_s"].tolist()
     np.testing.assert_allclose(parts["valence"], whole["valence"], atol=2e-3)
+
+
+@pytest.mark.parametrize("word", ["5", "a:b", "5:", ":5", "1:2:3"])
+def test_a_rest_on_the_command_line_is_two_numbers(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["predict", "nowhere", "nothing.edf", "--out", "a.csv", "--rest", word])
+    assert ended.value.code == 2
+    assert f"--rest {word}: write it as START:STOP in seconds" in capsys.readouterr().err
+
+
+def test_rest_and_modalities_are_told_on_the_command_line(
+    run: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.csv"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["predict", str(run), str(eeg_file(cohort)), "--out", str(out), "--rest", "4:12", "--without", "temp"])
+    assert ended.value.code == 0
+    assert "estimated without ppg, eda, temp" in capsys.readouterr().out
+    assert pd.read_csv(out)["onset_s"].iloc[0] == 12.0

@@ -191,12 +191,10 @@ def train(
 
 
 def _train(recipe: Any, stores: list[Path], out: Path, workers: int) -> None:
-    from biosig_mtl import experiment, pipeline, report
+    from biosig_mtl import experiment, report
     from biosig_mtl.data import manifest
 
     facts = [manifest.load(name).facts() for name in (recipe.data.dataset, recipe.data.test_dataset) if name]
-    if told := pipeline.reasons(recipe, manifest.load(recipe.data.dataset).channel_infos()):
-        facts[0] |= {"reasons": told}
     scores = experiment.run(recipe, stores, out, workers=workers, progress=progress("train", "networks"), facts=facts)
     path = report.render(out)
     say(f"report: {path.resolve()}")

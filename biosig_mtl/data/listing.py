@@ -40,6 +40,9 @@ def entries(manifest: Manifest, root: Path) -> Listing:
         raise DataError(f"{root}: no such folder")
     found = sorted(_found(manifest, root), key=lambda f: natural(f.record))
     channels = {c.name: c.names for c in manifest.channels}
+    # A scale belongs to the data set; a table of ratings seldom tells it.
+    scales = {name: info.unit for name, info in manifest.channel_infos().items() if info.kind == "label"}
+    options = {**manifest.options, **({"units": scales} if scales else {})}
     kept: dict[str, Entry] = {}
     rejected = []
     for item in found:
@@ -59,7 +62,7 @@ def entries(manifest: Manifest, root: Path) -> Listing:
             demographics=item.demographics or {},
             timing_reliable=manifest.timing_reliable,
             stimulus=item.stimulus,
-            options={**manifest.options, **(item.options or {})},
+            options={**options, **(item.options or {})},
         )
     return Listing(tuple(kept.values()), tuple(rejected))
 
@@ -104,8 +107,9 @@ def _indexed(manifest: Manifest, root: Path) -> Iterator[Found]:
             subject=row[index.subject],
             path=path,
             session=row.get(index.session) or "1",
+            stimulus=row.get(index.stimulus) or "",
             labels=tuple(
-                Label(name, value, "mmHg", "index")
+                Label(name, value, index.scales.get(name, "mmHg"), "index")
                 for name, column in index.labels.items()
                 if math.isfinite(value := _value(row.get(column)))
             ),

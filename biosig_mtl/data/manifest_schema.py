@@ -80,7 +80,8 @@ class Index:
     """A CSV that lists the records: the columns of record, subject and session, and where a record's file lies.
 
     ``path`` may use any column: ``{record}.hea``. ``demographics`` maps our names to columns. ``labels`` maps the name of a
-    target to a column with one value a record.
+    target to a column with one value a record; ``scales`` tells the unit of a label, or its scale as ``low..high``, where it is
+    not mmHg. ``stimulus`` is the column of what was shown.
     """
 
     file: str = "records.csv"
@@ -90,6 +91,8 @@ class Index:
     path: str = "{record}.hea"
     demographics: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    scales: Mapping[str, str] = field(default_factory=dict)
+    stimulus: str = ""
 
 
 @dataclass(frozen=True)

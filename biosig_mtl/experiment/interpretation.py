@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from biosig_mtl.evaluation import class_grades, grades, intervals
+from biosig_mtl.evaluation import class_grades, grades, intervals, metrics
 from biosig_mtl.experiment.grading import decided, predictions
 from biosig_mtl.experiment.members import MODEL, Estimated, Result
 from biosig_mtl.types import F64, Fold, Predictions, WindowTable
@@ -65,7 +65,7 @@ def _errors(given: Predictions) -> dict[str, float]:
             graded = class_grades.grade(given, name, counts)
             found[name] = 1 - float(graded.pooled[class_grades.MAIN])
         else:
-            found[name] = float(np.nanmean(grades.grade(given, name, counts).mae))
+            found[name] = float(metrics.nanmean(grades.grade(given, name, counts).mae))
     return found
 
 

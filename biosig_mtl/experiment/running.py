@@ -52,8 +52,7 @@ def run(
     progress
         Called with (networks trained, networks).
     facts
-        Manifest facts of the data sets, for the report; ``reasons`` among them says why a feature cannot be known from windows
-        such as these, by its name.
+        Manifest facts of the data sets, for the report.
 
     Raises
     ------
@@ -110,7 +109,7 @@ def run(
     _write(out, recipe, _Made(table, folds, stores, results, graded, half))
     folder.write_json(out / "dataset.json", facts[0] if len(facts) == 1 else {"datasets": list(facts)})
     shown = interpretation.interpretation(table, folds, results)
-    why = facts[0].get("reasons", {}) if facts else {}
+    why = {name: told for s in stores for name, told in store.summary(s).get("about", {}).get("reasons", {}).items()}
     folder.write_json(out / "interpretation.json", interpretation.with_reasons(shown, why))
     if TWIN in graded.variants:
         twin = scores.score(task, replace(described, extras={}), graded.variants[TWIN], {}, checks, rng)
@@ -223,7 +222,7 @@ def _told(
     level, facts = about
     summaries = [store.summary(s) for s in stores]
     rejected = sum(s["windows_rejected"] for s in summaries)
-    simulated = any(f.get("simulated") for f in facts)
+    simulated = any(f.get("simulated") for f in (*facts, *(s.get("about", {}) for s in summaries)))
     stamps = ["SIMULATED DATA"] if simulated else []
     if level not in SAFE_LEVELS:
         stamps.append("record-level ids")
@@ -348,7 +347,7 @@ def _write_model(out: Path, recipe: Recipe, results: Sequence[Result], half: np.
 
 
 def _examples(table: WindowTable, graded: Graded, stores: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return the stores' example windows with their estimates beside the reference."""
+    """Return the stores' example windows with reference and estimate of what is answered: of classes their numbers."""
     model = graded.model
     records = table.index["record"].to_numpy()[model.row].tolist()
     place = {key: i for i, key in reversed(list(enumerate(zip(records, model.onset_s.tolist(), strict=True))))}
@@ -357,8 +356,11 @@ def _examples(table: WindowTable, graded: Graded, stores: Sequence[Path]) -> lis
         for example in store.read_examples(folder_):
             i = place.get((example["record"], example["onset_s"]))
             if i is not None:
-                estimate = {name: round(float(v), 1) for name, v in zip(model.target_names, model.y_pred[i], strict=True)}
-                found.append({**example, "y_pred": estimate})
+                sides = {"y_true": model.y_true[i], "y_pred": model.y_pred[i]}
+                told = {
+                    side: dict(zip(model.target_names, values.round(1).tolist(), strict=True)) for side, values in sides.items()
+                }
+                found.append({**example, **told})
     return found
 
 

@@ -170,15 +170,17 @@ def _inside(picked: NDArray[Any], rest: tuple[Any, ...], ndim: int) -> NDArray[A
     return np.asarray(picked[(slice(None), *rest) if picked.ndim == ndim else rest])
 
 
-def first_waveform(table: WindowTable) -> F32 | None:
+def first_waveform(table: WindowTable) -> F32:
     """Return the waveform by which near-equal windows are looked for: that of the windows, or else of the fastest track.
+
+    Where there is neither it has no channel.
 
     Slow signals (skin temperature, skin conductance) of two people may well be two straight lines.
     """
     if table.waveform.shape[1]:
         return table.waveform
     fastest = max(table.tracks.values(), key=lambda track: track.fs, default=None)
-    return None if fastest is None else fastest.signal
+    return table.waveform if fastest is None else fastest.signal
 
 
 def without(table: WindowTable, family: str) -> WindowTable:

@@ -25,7 +25,7 @@ import numpy as np
 from biosig_mtl import store
 from biosig_mtl.data import manifest as manifests
 from biosig_mtl.data.readers import open_source
-from biosig_mtl.pipeline.upstream import Preparation, check_labels, preparation, resolved
+from biosig_mtl.pipeline.upstream import Preparation, check_labels, preparation, reasons, resolved
 from biosig_mtl.recipe import Recipe, digest, from_dict
 from biosig_mtl.types import (
     DataError,
@@ -148,7 +148,8 @@ def prepare(
     for done, _ in enumerate(_run(jobs, workers), start=1):
         if progress is not None:
             progress(len(lots) - len(jobs) + done, len(lots))
-    store.finish(folder, len(lots), rejected)
+    told = {"simulated": manifest.simulated, "reasons": reasons(recipe, manifest.channel_infos())}
+    store.finish(folder, len(lots), rejected, told)
     return folder
 
 

@@ -91,10 +91,13 @@ def write_lot(folder: Path, number: int, lot: Lot, dataset: Mapping[str, Any]) -
     return content
 
 
-def finish(folder: Path, count: int, rejected: Iterable[Rejected] = ()) -> dict[str, Any]:
+def finish(
+    folder: Path, count: int, rejected: Iterable[Rejected] = (), about: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Merge the lots into one index; return the summary that is also written as ``store.json``.
 
-    ``rejected`` are records that were refused before any lot (at listing).
+    ``rejected`` are records that were refused before any lot (at listing). ``about`` is what a reader should be told of the
+    data whatever is done with them: ``simulated``, and ``reasons`` why features cannot be known from such windows.
     """
     import pandas as pd
 
@@ -102,7 +105,8 @@ def finish(folder: Path, count: int, rejected: Iterable[Rejected] = ()) -> dict[
     full = [s for s in sidecars if s["windows"]]
     for key in ("names", "waveform_channels", "target_names", "fs", "tracks"):
         if any(s[key] != full[0][key] for s in full):
-            raise DataError(f"{folder}: the lots do not agree on their {key}; delete this folder and run prepare again")
+            hint = ", with the hz of every track in the recipe" if key == "tracks" else ""
+            raise DataError(f"{folder}: the lots do not agree on their {key}; delete this folder and run prepare again{hint}")
     frames = [pd.read_parquet(sidecar(folder, s["lot"]).with_suffix(".parquet")) for s in full]
     for s, frame in zip(full, frames, strict=True):
         frame.insert(0, "lot", s["lot"])
@@ -127,6 +131,7 @@ def finish(folder: Path, count: int, rejected: Iterable[Rejected] = ()) -> dict[
         "records_used": len(used),
         "records_rejected": len(records) - len(used),
         "notes": [note for s in sidecars for note in s["notes"]],
+        "about": dict(about or {}),
         "subjects": int(index["subject"].nunique()) if windows else 0,
         "sha256": {name: sha256((folder / name).read_bytes()) for name in ("index.parquet", "rejected.csv", "plan.json")}
         | {f"lots/{s['lot']:05d}.{kind}": s["sha256"][kind] for s in sidecars for kind in ("safetensors", "parquet")}

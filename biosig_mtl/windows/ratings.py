@@ -23,14 +23,21 @@ _TINY = 1e-6
 def to_task(values: F64, unit: str, target: Target) -> F64:
     """Return values in the unit of the target: a scale ``low..high`` is brought linearly to the target's low … high.
 
-    Any other unit is taken to be the target's own.
+    The target's own unit stays as it is.
+
+    Raises
+    ------
+    DataError
+        The unit is neither: 4 on a scale of 1 to 5 is not 4 on one of 1 to 9.
 
     >>> to_task(np.array([0.0, 1.0]), "-1..1", Target("valence", "points", 1.0, 9.0)).tolist()
     [5.0, 9.0]
     """
     found = _SCALE.fullmatch(unit)
     if found is None:
-        return values
+        if unit == target.unit:
+            return values
+        raise DataError(f"label '{target.name}' has the unit '{unit}': say its scale as low..high, or as '{target.unit}'")
     low, high = float(found[1]), float(found[2])
     if not low < high:
         raise DataError(f"label '{target.name}' has the scale '{unit}': need low..high with low < high")

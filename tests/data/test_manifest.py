@@ -228,3 +228,22 @@ def test_real_sets_are_listed_whole(
     root = manifest.locate(found)
     listing = manifest.entries(found, root)
     assert (len(listing), len({e.subject for e in listing.entries}), listing.rejected) == (records, subjects, ())
+
+
+def test_an_index_tells_the_scale_of_its_ratings_and_what_was_shown(tmp_path: Path) -> None:
+    """Ratings of an index go to the task's scale by what the manifest says of them."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "records.csv").write_text("record,subject,clip,val\na,p1,c1,3\nb,p1,c2,\n")
+    for name in "ab":
+        (tmp_path / "own" / f"{name}.edf").write_bytes(b"x")
+    content = {
+        "name": "own", "title": "t", "version": "1", "licence": "l", "citation": "c", "access": {"kind": "open"}, "format": "edf",
+        "channels": {"Fz": {"names": ["Fz"], "unit": "uV"}}, "subject_level": "person", "timing_reliable": True,
+        "timing_reason": "r",
+        "index": {"path": "{record}.edf", "labels": {"valence": "val"}, "scales": {"valence": "1..5"}, "stimulus": "clip"},
+    }  # fmt: skip
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(content))
+    found = manifest.entries(manifest.load(path), tmp_path / "own").entries
+    assert [(e.record, e.stimulus) for e in found] == [("a", "c1"), ("b", "c2")]
+    assert [(label.value, label.unit) for e in found for label in e.labels] == [(3.0, "1..5")]

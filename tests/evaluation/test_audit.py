@@ -444,6 +444,11 @@ def test_windows_without_the_channel_are_counted_and_not_compared() -> None:
     wave[-1, 0] = 3 * wave[20, 0] - 5
     assert failed(honest(waveform=wave))["near_equal_waveforms"].startswith("1 pairs")
     assert "nothing to look at" in failed(honest(waveform=np.full_like(wave, np.nan)))["near_equal_waveforms"]
+    assert "nothing to look at" in failed(honest(waveform=None))["near_equal_waveforms"]
+    # A recipe of features alone stores none.
+    alone = audit.near_equal_waveforms(honest(waveform=wave[:, :0]), np.random.default_rng(0))
+    assert alone.passed
+    assert "see near_equal_windows" in alone.detail
 
 
 def test_probabilities_must_add_up() -> None:

@@ -120,6 +120,21 @@ def test_any_mix_of_heads_gives_finite_shares(heads: str, place: Path, tmp_path:
         np.testing.assert_array_equal(predicted(tmp_path / "run", target)["y_pred"], share.argmax(axis=1))
 
 
+def test_examples_tell_reference_and_estimate_in_one_language(place: Path, tmp_path: Path) -> None:
+    """A rating of 1.2 beside class number 1 would be read as the class that it is not."""
+    copy = Path(shutil.copytree(place, tmp_path / "s" / place.name))
+    path = copy / "lots" / "00000.json"
+    told = json.loads(path.read_text())
+    shown = {"record": "p0/clip1", "onset_s": 2.0, "y_true": {"valence": 4.0, "arousal": 6.0}}
+    path.write_text(json.dumps(told | {"examples": [shown]}))
+    experiment.run(recipe(answering("{}", "{kind: ordinal, edges: [4, 5, 6]}")), [copy], tmp_path / "run")
+    (example,) = json.loads((tmp_path / "run" / "examples.json").read_text())
+    assert example["y_true"] == {"valence": 4.0, "arousal": 2.0}
+    frame = predicted(tmp_path / "run", "arousal")
+    (answer,) = frame.loc[(frame["record"] == "p0/clip1") & (frame["onset_s"] == 2.0), "y_pred"]
+    assert example["y_pred"]["arousal"] == answer
+
+
 # ------------------------------------------------------------------------------------------------------------ what is unknown
 def unrated(*people: int) -> Rate:
     """Return ratings without arousal for some people."""
@@ -156,6 +171,20 @@ def test_a_rating_that_only_one_person_gave_is_refused_where_nobody_is_left_to_l
     with pytest.raises(DataError, match="target 'arousal' is unknown in every window of the training part") as error:
         quick(tmp_path, place, heads, "split.scheme=leave_one_subject_out")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("heads", [answering("{}", "{}"), MIXED])
+def test_a_transfer_to_people_who_lack_a_rating_grades_the_other(heads: str, place: Path, tmp_path: Path) -> None:
+    other = write_store(tmp_path / "other", unrated(7, 8), people=(7, 8), dataset="another")
+    given = recipe(heads, "split.scheme=transfer", "data.test_dataset=another")
+    scores = experiment.run(given, [place, other], tmp_path / "run")
+    assert not failed(scores)
+    assert scores.content["targets"]["valence"]["mae"] > 0
+    assert predicted(tmp_path / "run", "arousal")["y_true"].isna().all()
+    json.loads((tmp_path / "run" / "scores.json").read_text(), parse_constant=pytest.fail)
+    removal = json.loads((tmp_path / "run" / "interpretation.json").read_text())["modalities"]["removal"]
+    assert removal["valence"]["eeg"] is not None
+    assert all(value is None for value in removal["arousal"].values())
 
 
 def test_a_class_that_training_never_saw_is_told(tmp_path: Path) -> None:

@@ -123,7 +123,8 @@ def open_kemocon(entry: Entry) -> LazySource:
     The rating in the row ``seconds: 5`` is of the first five seconds of the debate; outside of the debate there is none. Of
     ratings that outlast the debate the first ones are left out, as in the authors' own code: their film began earlier. The
     record begins up to a second before the baseline, so that ratings begin on whole seconds. ``baseline_s`` are the first two
-    minutes, as in the authors' own code.
+    minutes, as in the authors' own code, or up to 5 s less: a whole number of ratings lies between its end and the debate, so
+    windows of 5, 10, … s, which are laid from its end on, hold whole ratings.
 
     Raises
     ------
@@ -157,8 +158,15 @@ def open_kemocon(entry: Entry) -> LazySource:
         frames=frames,
         fetch=lambda first, last: {o: x[first * int(infos[o].fs) : last * int(infos[o].fs)] for o, x in laid.items()},
         notes=tuple(dict.fromkeys(notes)),
-        baseline_s=(rest, min(rest + BASELINE_S, float(lead_s))) if lead_s > rest else None,
+        baseline_s=_baseline(rest, float(lead_s)),
     )
+
+
+def _baseline(start_s: float, debate_s: float) -> tuple[float, float] | None:
+    """Return begin and end of the rest, which lies a whole number of ratings before the debate; None where there is none."""
+    ahead = math.ceil((debate_s - min(start_s + BASELINE_S, debate_s)) / STEP_S)
+    stop_s = debate_s - STEP_S * ahead
+    return (start_s, stop_s) if stop_s > start_s else None
 
 
 def _signal(root: Path, pid: int, column: _Column, zero_ms: float, frames: int, notes: list[str]) -> F32:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,6 +30,15 @@ class LazySource:
     seams_s: F64 = field(default_factory=lambda: np.empty(0))
     notes: tuple[str, ...] = ()
     baseline_s: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Give label channels the scale that the manifest tells, where the file has none."""
+        told = self.entry.options.get("units", {})
+        scaled = {
+            n: replace(i, unit=told[n]) for n, i in self.channels.items() if i.kind == "label" and not i.unit and n in told
+        }
+        if scaled:
+            object.__setattr__(self, "channels", {**self.channels, **scaled})
 
     @property
     def duration_s(self) -> float:

@@ -37,7 +37,8 @@ def test_samples_and_ratings_lie_on_one_clock(tmp_path: Path) -> None:
     record = source.read()
     # 150.25 s before the debate of 30 s: the record begins on a whole second of the debate's clock, 0.75 s before the rest.
     assert (record.name, record.duration_s) == ("P1", 181.0)
-    assert record.baseline_s == (0.75, 120.75)
+    # Two minutes of rest would end at 120.75 s; seven ratings of 5 s lie between its end and the debate.
+    assert record.baseline_s == (0.75, 116.0)
     ppg = record.channel("ppg").samples
     assert np.isnan(ppg[:48]).all()
     np.testing.assert_array_equal(ppg[48 : 48 + 1000], np.arange(1000))
