@@ -18,7 +18,7 @@ from biosig_mtl.inference import Predictor, Told, predict_file
 from biosig_mtl.pipeline import preparing
 from biosig_mtl.recipe import Recipe, load
 from biosig_mtl.training.person import PerSubject, relative
-from biosig_mtl.types import DataError, Entry, RecipeError
+from biosig_mtl.types import ChannelInfo, DataError, Entry, RecipeError
 
 EEG = ("AF3", "F7", "F3", "FC5", "T7", "P7", "O1", "O2", "P8", "T8", "FC6", "F4", "F8", "AF4")
 TINY = (
@@ -171,6 +171,12 @@ def test_a_wristband_alone_is_enough_for_a_run_that_learned_from_eeg_too(run: Pa
     assert pd.read_csv(tmp_path / "b.csv")["valence"].nunique() == 1
 
 
+def test_a_recording_with_nothing_that_the_run_knows_is_one_line(predictor: Predictor) -> None:
+    channels = {"acc_x": ChannelInfo("acc_x", "acc", "g", 32.0)}
+    with pytest.raises(DataError, match="walk: missing channel 'AF3', which this run needs; it has acc_x"):
+        predictor._for(channels, "walk")
+
+
 def test_a_run_on_the_waveforms_of_the_wristband_does_without_any_of_them(cohort: Path, tmp_path: Path) -> None:
     """No hz is said, so that nothing but the network knows how long an absent track is."""
     given = load("demo_affect", [*TINY, "features.tracks={eeg: {channels: [F3, F4]}, eda: {channels: [eda]}}"])
@@ -197,6 +203,12 @@ def test_a_run_that_compares_with_rest_asks_for_it(run: Path, cohort: Path, tmp_
     predict_file(run, eeg_file(cohort), tmp_path / "b.csv", Told(rest_s=(0.0, 8.0)))
     a, b = (pd.read_csv(tmp_path / name).set_index("onset_s")["valence"] for name in ("a.csv", "b.csv"))
     assert not np.allclose(a, b.loc[a.index])
+
+
+def test_a_rest_beyond_the_recording_leaves_nothing_and_says_so(run: Path, cohort: Path, tmp_path: Path) -> None:
+    said = r"session: no usable window \(record after its rest up to 2000 s shorter than one window of 4 s\)"
+    with pytest.raises(DataError, match=said):
+        predict_file(run, eeg_file(cohort), tmp_path / "a.csv", Told(rest_s=(1000.0, 2000.0)))
 
 
 @pytest.mark.parametrize("rest_s", [(4.0, 4.0), (-1.0, 4.0), (5.0, 4.0), (0.0, float("inf")), (float("nan"), 4.0)])

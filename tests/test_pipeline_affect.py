@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from biosig_mtl import cli, pipeline, store
+from biosig_mtl.data import manifest
 from biosig_mtl.data.affect_cohort import AffectCohort, write
 from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.models import baselines
@@ -85,6 +86,70 @@ def test_a_leak_on_purpose_ends_with_exit_code_4(
     with pytest.raises(SystemExit) as again:
         cli.main(["audit", str(tmp_path / "run")])
     assert again.value.code == 4
+
+
+# --------------------------------------------------------------------------------------------------------------- without data
+def infos() -> dict[str, ChannelInfo]:
+    return dict(manifest.load("simulated_affect").channel_infos())
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (
+            "windows.trails={ppg_8hz: 20, eda: 20, temp: 20, spo2: 9}",
+            r"windows\.trails: there is no channel 'spo2'; there are AF3",
+        ),
+        (
+            "windows.trails={ppg_8hz: 20, temp: 20}",
+            "features: 'eda' does not go with the windows; add it to windows.trails with",
+        ),
+        ("features.tracks={acc: {channels: [acc_x]}}", r"features\.tracks: 'acc_x' does not go with the windows"),
+        ("features.eeg=[F3, F4, Cz]", "features: 'Cz' is not carried by the windows; add it to windows.channels"),
+    ],
+)
+def test_what_does_not_go_with_the_windows_is_named(override: str, expected: str) -> None:
+    with pytest.raises(RecipeError, match=expected):
+        pipeline.check(load("demo_affect", [override]), infos())
+
+
+def test_a_label_is_no_track_under_any_name() -> None:
+    given = load("demo_affect", ["windows.trails={ppg_8hz: 20, eda: 20, temp: 20, mood: 20}"])
+    leak = replace(given, features={**given.features, "tracks": {"mood": {"channels": ["mood"]}}})
+    with pytest.raises(RecipeError, match=r"features\.tracks: 'mood' is the reference of affect: it is barred"):
+        pipeline.check(leak, infos() | {"mood": ChannelInfo("mood", "label", "1..9", 4.0)})
+
+
+def test_targets_that_a_set_does_not_have_are_not_invented() -> None:
+    recipe = load("demo_affect", ["model.answers={valence: {}, arousal: {}}"])
+    pipeline.check_labels(recipe, "set", {"valence": "a rating", "arousal": "a rating"})
+    with pytest.raises(RecipeError, match=r"set has no arousal \(valence: a rating\); answer valence alone \(model\.answers\)"):
+        pipeline.check_labels(recipe, "set", {"valence": "a rating"})
+    with pytest.raises(RecipeError, match=r"set has no valence \(no labels at all\); choose another data set"):
+        pipeline.check_labels(recipe, "set", {})
+    alone = load("demo_affect", ["model.answers={valence: {}}"])
+    one = replace(alone, model={**alone.model, "answers": {"valence": {}}})
+    pipeline.check_labels(one, "set", {"valence": "a rating"})
+
+
+def test_bands_that_a_filter_took_away_are_told_and_no_others() -> None:
+    low_cut = load("demo_affect")
+    first = {**low_cut.signal[0], "low_hz": 8, "high_hz": 25}
+    cut = replace(low_cut, signal=(first, *low_cut.signal[1:]))
+    assert {"theta"} <= set(pipeline.lost_bands(cut, None)) <= {"theta", "beta", "gamma"}
+    assert set(pipeline.lost_bands(low_cut, None)) <= set(pipeline.lost_bands(low_cut, (8.0, 13.0)))
+    assert "alpha" not in pipeline.lost_bands(low_cut, (7.0, 15.0))
+    assert pipeline.lost_bands(load("stress_predict"), (1.0, 2.0)) == ()
+
+
+def test_features_that_cannot_be_known_have_their_reason_before_any_data_is_read() -> None:
+    short = load("demo_affect", ["windows.trails={ppg_8hz: 4, eda: 20, temp: 20}"])
+    told = pipeline.reasons(short, infos())
+    assert told
+    assert all(name.startswith("ppg_prv.") for name in told if not name.startswith("eeg"))
+    names, _ = pipeline.check(short, infos())
+    # Every reason belongs to a feature that the recipe makes.
+    assert all(any(name == key or name.startswith(f"{key}.") for name in names) for key in told)
 
 
 # ------------------------------------------------------------------------------------------------------------- long recordings

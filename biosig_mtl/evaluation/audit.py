@@ -282,7 +282,11 @@ def negative_control(evidence: Evidence) -> Check:
     missing = [name for name in evidence.task.target_names if name in answered and not found.get(name)]
     if missing:
         return _failed("negative_control", f"{told_all}; not run for {', '.join(missing)}")
-    verdict = f"the labels leak into {', '.join(wrong)}" if wrong else "no better than chance"
+    leaking = [target for target in wrong if any(np.isfinite(control.value) and not control.clean for control in found[target])]
+    unknown = [target for target in wrong if target not in leaking]
+    verdicts = [f"the labels leak into {', '.join(leaking)}"] if leaking else []
+    verdicts += [f"no figure tells it for {', '.join(unknown)} (does the reference vary?)"] if unknown else []
+    verdict = "; ".join(verdicts) or "no better than chance"
     return Check("negative_control", not wrong, f"{told_all}; {verdict}")
 
 

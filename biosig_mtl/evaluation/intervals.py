@@ -124,5 +124,8 @@ def _means(values: F64, counts: I64) -> F64:
 
 
 def _percentiles(samples: F64) -> tuple[float, float]:
-    low, high = np.percentile(samples[np.isfinite(samples)], [2.5, 97.5])
+    known = samples[np.isfinite(samples)]
+    if not known.size:  # a ratio to an error of 0, say
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, [2.5, 97.5])
     return float(low), float(high)

@@ -250,5 +250,6 @@ def _rejected(
     refused = np.flatnonzero(~verdicts.good)
     rows = [Rejected(record.name, float(grid.onset_s[i]), str(verdicts.reason[i])) for i in refused]
     if not grid.first.size and span is None:
-        rows.append(Rejected(record.name, math.nan, f"record shorter than one window of {windowing.length_s:g} s"))
+        after = "record" if record.baseline_s is None else f"record after its rest up to {record.baseline_s[1]:g} s"
+        rows.append(Rejected(record.name, math.nan, f"{after} shorter than one window of {windowing.length_s:g} s"))
     return tuple(rows)

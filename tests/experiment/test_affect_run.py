@@ -187,6 +187,20 @@ def test_a_transfer_to_people_who_lack_a_rating_grades_the_other(heads: str, pla
     assert all(value is None for value in removal["arousal"].values())
 
 
+@pytest.mark.parametrize(
+    "heads", [answering("{}", BINARY), answering("{kind: rasch, edges: [5]}", "{kind: classes, edges: [4, 6]}")]
+)
+def test_ratings_that_never_vary_end_in_words_and_not_in_a_crash(heads: str, tmp_path: Path) -> None:
+    place = write_store(tmp_path / "store", lambda *_: (2.0, 3.0))
+    scores = quick(tmp_path, place, heads, "split.negative_control=true")
+    assert not failed(scores)
+    (control,) = (c for c in scores.content["audit"]["checks"] if c["name"] == "negative_control")
+    assert not control["passed"]
+    assert "leak" not in control["detail"]
+    assert "no figure tells it for" in control["detail"]
+    json.loads((tmp_path / "run" / "scores.json").read_text(), parse_constant=pytest.fail)
+
+
 def test_a_class_that_training_never_saw_is_told(tmp_path: Path) -> None:
     # One person alone is ever aroused: when that one is tested, nobody is left to show it.
     place = write_store(tmp_path / "store", lambda p, c: (rated(p, c)[0], 9.0 if p == 5 else 2.0 + 0.1 * c))
