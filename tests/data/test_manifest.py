@@ -237,7 +237,8 @@ def test_an_index_tells_the_scale_of_its_ratings_and_what_was_shown(tmp_path: Pa
     for name in "ab":
         (tmp_path / "own" / f"{name}.edf").write_bytes(b"x")
     content = {
-        "name": "own", "title": "t", "version": "1", "licence": "l", "citation": "c", "access": {"kind": "open"}, "format": "edf",
+        "name": "own", "title": "t", "version": "1", "licence": "l", "citation": "c", "access": {"kind": "open"},
+        "format": "edf",
         "channels": {"Fz": {"names": ["Fz"], "unit": "uV"}}, "subject_level": "person", "timing_reliable": True,
         "timing_reason": "r",
         "index": {"path": "{record}.edf", "labels": {"valence": "val"}, "scales": {"valence": "1..5"}, "stimulus": "clip"},

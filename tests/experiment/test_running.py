@@ -220,8 +220,8 @@ def test_ids_of_records_are_refused_or_stamped(
     assert "negative_control" not in scores.content
     checks = experiment.audit_again(tmp_path / "run", copy.parent)
     assert any("the report is stamped" in c.detail for c in checks if c.name == "subject_level")
-    # No manifest facts: the reference is told from the store, the folder holds an empty list.
-    assert scores.content["reference"] == "invasive"
+    # No manifest facts: the store tells what its data are, the folder holds an empty list.
+    assert scores.content["reference"] == "simulated"
     assert json.loads((tmp_path / "run" / "dataset.json").read_text()) == {"datasets": []}
 
 
@@ -298,9 +298,17 @@ def test_levels_of_ids_are_words_of_the_audit(whole: WindowTable, tiny: Recipe) 
     assert running.subject_level(tiny, grouped) == "group"
 
 
-def test_a_table_without_facts_of_the_label_tells_unknown(tiny: Recipe, place: Path, whole: WindowTable) -> None:
+def test_a_table_without_facts_of_the_label_tells_unknown(
+    tiny: Recipe, place: Path, whole: WindowTable, tmp_path: Path
+) -> None:
+    real = Path(shutil.copytree(place, tmp_path / place.name))
+    about = json.loads((real / "store.json").read_text())
+    assert about.pop("about")["simulated"] is True
+    (real / "store.json").write_text(json.dumps(about))
     table = replace(whole, index=whole.index.drop(columns="label_source"))
-    told = running._told(tiny, splits.Protocol(), table, [place], ("person", []))
+    told = running._told(tiny, splits.Protocol(), table, [real], ("person", []))
     assert told["reference"] == "unknown"
     assert told["stamps"] == ()
+    assert running._told(tiny, splits.Protocol(), whole, [real], ("person", []))["reference"] == "invasive"
+    assert running._told(tiny, splits.Protocol(), whole, [place], ("person", []))["stamps"] == ("SIMULATED DATA",)
     assert tables.linked([place]) == []

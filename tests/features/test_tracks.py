@@ -19,7 +19,8 @@ FS = 64.0
 def windows(count: int = 3, trails: Mapping[str, Trail] | None = None, kinds: tuple[str, str] = ("eeg", "eeg")) -> Windows:
     signal = np.random.default_rng(4).normal(size=(count, 2, 128)).astype(np.float32)
     return Windows(
-        record="r1", subject="s1", session="1", fs=FS, onset_s=np.arange(count, dtype=np.float64), signal=signal, channels=("F3", "F4"),
+        record="r1", subject="s1", session="1", fs=FS, onset_s=np.arange(count, dtype=np.float64), signal=signal,
+        channels=("F3", "F4"),
         kinds=kinds, sqi=np.ones((count, 2), np.float32), targets=np.full((count, 2), 5, np.float32),
         target_names=("valence", "arousal"), trails=trails or {},
     )  # fmt: skip

@@ -82,7 +82,7 @@ def test_lots_that_do_not_agree_on_their_tracks_are_refused(change: Any, tmp_pat
     windows, features = made(1, 0)
     store.write_lot(tmp_path, 0, a_lot(made(0, 0)), DATASET)
     store.write_lot(tmp_path, 1, a_lot((windows, change(features))), DATASET)
-    with pytest.raises(DataError, match="the lots do not agree on their tracks; .*, with the hz of every track in the recipe"):
+    with pytest.raises(DataError, match=r"the lots do not agree on their tracks; .*, with the hz of every track in the recipe"):
         store.finish(tmp_path, 2)
 
 

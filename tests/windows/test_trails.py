@@ -83,7 +83,15 @@ def test_only_the_windows_that_stay_have_trails_and_gaps_stay_gaps() -> None:
 def test_beats_and_quality_of_a_trail_are_counted_from_its_start() -> None:
     record = session()
     onset = np.arange(2, 230, 4)
-    beats = Beats("eda", EDA_HZ, onset, onset + 1, onset + 4, np.ones(onset.size, np.float32), {"foot": np.asarray(onset + 0.5, np.float64)})
+    beats = Beats(
+        "eda",
+        EDA_HZ,
+        onset,
+        onset + 1,
+        onset + 4,
+        np.ones(onset.size, np.float32),
+        {"foot": np.asarray(onset + 0.5, np.float64)},
+    )
     sqi = np.linspace(0, 1, 60, dtype=np.float32)
     record = record.with_beats(beats).with_quality(Quality("eda", 1.0, sqi))
     windows = cut(record, cutting(), AFFECT)
