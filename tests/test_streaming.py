@@ -7,13 +7,14 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biosig_mtl import pipeline, recipe
 from biosig_mtl.data.synthetic import Cohort, simulate
 from biosig_mtl.pipeline import Preparation, WindowStream
-from biosig_mtl.types import Channel, Features, Record, Windows
+from biosig_mtl.types import Channel, Features, RecipeError, Record, Windows
 
 SECONDS = 600
 FAMILIES = (
@@ -62,3 +63,9 @@ def test_the_whole_is_worth_comparing() -> None:
     _, _, whole, features = made()
     assert len(whole) > 40
     assert np.isfinite(features.values).any(axis=0).mean() > 0.8
+
+
+def test_a_stream_refuses_windows_that_are_compared_with_a_rest() -> None:
+    compared = pipeline.preparation(recipe.load("demo_affect"))
+    with pytest.raises(RecipeError, match=r"features\.baseline to none"):
+        WindowStream(compared)

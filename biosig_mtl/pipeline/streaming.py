@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from biosig_mtl import signal
 from biosig_mtl.pipeline.upstream import Preparation
-from biosig_mtl.types import Features, Record, Windows
+from biosig_mtl.types import Features, RecipeError, Record, Windows
 
 
 class WindowStream:
@@ -21,7 +21,9 @@ class WindowStream:
     """
 
     def __init__(self, preparation: Preparation, hop_s: float = 10.0) -> None:
-        """Start with nothing."""
+        """Start with nothing; raise `RecipeError` where windows are compared with a rest that a stream has long forgotten."""
+        if preparation.features.baseline != "none":
+            raise RecipeError("a stream keeps no rest to compare windows with; set features.baseline to none")
         self._preparation = preparation
         self._tape = signal.Tape(preparation.reach_s, hop_s)
 
