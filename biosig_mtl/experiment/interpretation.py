@@ -10,6 +10,7 @@ import numpy as np
 from biosig_mtl.evaluation import class_grades, grades, intervals, metrics
 from biosig_mtl.experiment.grading import decided, predictions
 from biosig_mtl.experiment.members import MODEL, Estimated, Result
+from biosig_mtl.training.person import SUFFIX
 from biosig_mtl.types import F64, Fold, Predictions, WindowTable
 
 DE = "eeg_de."
@@ -32,7 +33,8 @@ def interpretation(table: WindowTable, folds: Sequence[Fold], results: Sequence[
         found["electrodes"] = electrodes
     never = np.flatnonzero(~np.isfinite(np.asarray(table.values)).any(axis=0))
     if never.size:
-        found["empty"] = [table.names[j] for j in never.tolist()]
+        # What is shown of a feature beside the person's own is unknown where the feature is: said once.
+        found["empty"] = [name for j in never.tolist() if not (name := table.names[j]).endswith(tuple(SUFFIX.values()))]
     return found
 
 
