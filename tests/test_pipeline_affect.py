@@ -18,7 +18,7 @@ from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.models import baselines
 from biosig_mtl.pipeline import preparing
 from biosig_mtl.recipe import Recipe, dump, load
-from biosig_mtl.types import F32, ChannelInfo, Entry, Features, RecipeError, Record, Windows
+from biosig_mtl.types import F32, ChannelInfo, DataError, Entry, Features, RecipeError, Record, Windows
 
 TINY = ("windows.trails={ppg_8hz: 20, eda: 20, temp: 20}",)
 
@@ -265,3 +265,10 @@ def test_a_recording_that_arrives_part_by_part_gives_the_trails_of_the_whole() -
         found.append(last)
     assert len(found) > 2
     same(found, (windows, features))
+
+
+def test_a_set_of_which_nothing_can_be_used_tells_why(tmp_path: Path) -> None:
+    """A pickle that calls something is told as the reason, not hidden behind an empty folder."""
+    (tmp_path / "s01.dat").write_bytes(b"cposix\nsystem\n(S'true'\ntR.")
+    with pytest.raises(DataError, match=r"no record of deap can be used; 1 refused: s01: .*blocked 'posix\.system'"):
+        pipeline.prepare(load("deap_affect"), tmp_path, tmp_path / "stores")

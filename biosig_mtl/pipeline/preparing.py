@@ -131,7 +131,8 @@ def prepare(
     if recipe.data.channels:
         entries = tuple(_with_channels(e, recipe.data.channels) for e in entries)
     if not entries:
-        raise DataError(f"{root}: no record of {manifest.name} found")
+        why = f"; {len(rejected)} refused: {rejected[0].record}: {rejected[0].reason}" if rejected else ""
+        raise DataError(f"{root}: no record of {manifest.name} {'can be used' if rejected else 'found'}{why}")
     upstream = resolved(recipe) | {"manifest": manifest.name, "version": str(manifest.version), "format": store.FORMAT}
     chosen = _chosen(recipe)
     folder = into / digest([upstream, [_facts(e) for e in entries], chosen])
