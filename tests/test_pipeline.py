@@ -237,7 +237,7 @@ def test_records_that_the_recipe_leaves_out_are_counted(recipe: Recipe, cohort: 
 
 def test_no_record_at_all_is_one_line(recipe: Recipe, cohort: Path, tmp_path: Path) -> None:
     everything = dict.fromkeys(NAMES, "no")
-    with pytest.raises(DataError, match="no record of simulated_bp can be used; 6 refused: .*left out by the recipe: no"):
+    with pytest.raises(DataError, match=r"no record of simulated_bp can be used; 6 refused: .*left out by the recipe: no"):
         pipeline.prepare(replace(recipe, data=replace(recipe.data, exclude=everything)), cohort, tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         pipeline.prepare(recipe, tmp_path / "nowhere", tmp_path)
