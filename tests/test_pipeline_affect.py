@@ -19,6 +19,7 @@ from biosig_mtl.models import baselines
 from biosig_mtl.pipeline import preparing
 from biosig_mtl.recipe import Recipe, dump, load
 from biosig_mtl.types import F32, ChannelInfo, DataError, Entry, Features, RecipeError, Record, Windows
+from tests.data.affect import writers_b
 
 TINY = ("windows.trails={ppg_8hz: 20, eda: 20, temp: 20}",)
 
@@ -272,3 +273,13 @@ def test_a_set_of_which_nothing_can_be_used_tells_why(tmp_path: Path) -> None:
     (tmp_path / "s01.dat").write_bytes(b"cposix\nsystem\n(S'true'\ntR.")
     with pytest.raises(DataError, match=r"no record of deap can be used; 1 refused: s01: .*blocked 'posix\.system'"):
         pipeline.prepare(load("deap_affect"), tmp_path, tmp_path / "stores")
+
+
+def test_a_corrected_file_in_a_folder_makes_another_store(tmp_path: Path) -> None:
+    """A record may be a folder of files (an unpacked export of a wristband): each of them counts."""
+    texts = writers_b.e4_texts(writers_b.e4_streams(30))
+    before = preparing._sizes(writers_b.folder(tmp_path / "P01", texts))
+    writers_b.folder(tmp_path / "P01", {**texts, "EDA.csv": texts["EDA.csv"] + "0.5\n"})
+    after = preparing._sizes(tmp_path / "P01")
+    assert len(before) == len(after) == len(texts)
+    assert before != after

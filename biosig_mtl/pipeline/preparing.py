@@ -211,6 +211,8 @@ def _with_channels(entry: Entry, channels: Mapping[str, tuple[str, ...]]) -> Ent
 
 def _sizes(path: Path) -> list[int]:
     """Return the sizes of a record's own files: a changed file makes another digest."""
+    if path.is_dir():
+        return [p.stat().st_size for p in sorted(path.iterdir()) if p.is_file()]
     return [p.stat().st_size for p in (path, path.with_suffix(".dat")) if p.is_file()]
 
 
