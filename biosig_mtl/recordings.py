@@ -118,7 +118,8 @@ class Record:
     ``seams_s`` are instants, in seconds from the start of the *recording*, that no window may have inside it.
     ``demographics`` holds ``age_years sex_male height_cm weight_kg`` as far as they are known. ``notes`` tell what a reader
     could not read. ``baseline_s`` are the seconds of the recording, from and up to, that the data set gives as a rest before
-    the stimulus: they describe the person's state and are never windows of their own.
+    the stimulus: they describe the person's state and are never windows of their own. ``session_s`` is when the record begins
+    on the clock of its session, None where that is not known: trials are not always listed in the order of time.
 
     A value that the data set gives again and again is a channel of kind ``label`` (named ``valence``, ``stress`` …), sampled at
     its own rate, NaN where there is none; its unit tells the scale of the data set as ``low..high``.
@@ -138,6 +139,7 @@ class Record:
     stimulus: str = ""
     notes: tuple[str, ...] = ()
     baseline_s: tuple[float, float] | None = None
+    session_s: float | None = None
 
     def channel(self, name: str) -> Channel:
         """Return a channel; raise `DataError` that names the record and what it has."""

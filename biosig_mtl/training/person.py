@@ -3,9 +3,10 @@
 What differs most between recordings of two people is the two people: skin conductance, resting heart rate and the power of
 alpha waves differ tenfold between persons and by some per cent between states. No label is used here, and no other person.
 
-The order of time is that of the table: records as they were listed, windows by onset. A set that lists trials by stimulus and
-not as they were seen (DEAP, AMIGOS, the simulated cohort) has a ``past`` that is some part of the person's session, and not
-what came before.
+The order of time is that of the session, where the table tells when each record begins in it (``session_s``), and else that
+of the table: records as they were listed, windows by onset. A set that lists trials by stimulus and does not tell when they
+were seen (the preprocessed DEAP, AMIGOS) has a ``past`` that is some part of the person's session, and not what came
+before.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def relative(table: WindowTable, how: PerSubject) -> WindowTable:
     Parameters
     ----------
     table
-        Its rows are in the order of time within a record, and its records in the order in which they were listed.
+        Its rows are in the order of time within a record.
     how
         ``past``: mean and SD of this and all earlier windows of the person, as they would be known at that moment. ``whole``:
         of all windows of the person, of which the later ones lie in the future (transductive): to be told beside every score.
@@ -47,9 +48,24 @@ def relative(table: WindowTable, how: PerSubject) -> WindowTable:
     if how == "none":
         return table
     values = np.asarray(table.values, np.float64)
-    add = past_z(values, table.subject) if how == "past" else _whole(values, table.subject)
+    order = in_time(table)
+    add = np.empty(values.shape, np.float32)
+    add[order] = (past_z if how == "past" else _whole)(values[order], table.subject[order])
     names = tuple(f"{name}{SUFFIX[how]}" for name in table.names)
     return replace(table, values=np.concatenate([table.values, add], axis=1), names=(*table.names, *names))
+
+
+def in_time(table: WindowTable) -> I64:
+    """Return the rows, session by session, in the order of time; as they stand where a session does not tell it for all."""
+    rows = np.arange(len(table))
+    if "session_s" not in table.index:
+        return rows
+    keys = ["/".join(words) for words in zip(table.subject, table.index["session"].astype(str), strict=True)]
+    _, first, session = np.unique(keys, return_index=True, return_inverse=True)
+    time = table.index["session_s"].to_numpy(np.float64) + table.index["onset_s"].to_numpy(np.float64)
+    known = np.bincount(session, np.isnan(time)) == 0
+    # Sessions of a person keep the order in which the table has them.
+    return np.lexsort((rows, np.where(known[session], time, 0.0), first[session]))
 
 
 def past_z(values: F64, subject: NDArray[np.str_]) -> F32:

@@ -238,10 +238,14 @@ def _targets(
 
 
 def _identity(record: Record, windowing: Windowing, grid: Grid) -> dict[str, NDArray[Any]]:
-    """Return what lets the audit find equal and overlapping windows: a content hash and content-defined fingerprints."""
+    """Return what lets the audit find equal and overlapping windows: a content hash and content-defined fingerprints.
+
+    With them goes when the record begins in its session, where that is known.
+    """
     raw = np.ascontiguousarray(grid.cut(record.channel(windowing.channels[0]).samples), dtype=np.float32)
     ids = [hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in raw]
-    return {"window_id": np.array(ids, dtype="U16"), "fingerprints": fingerprints(raw)}
+    known = {} if record.session_s is None else {"session_s": np.full(len(ids), record.session_s)}
+    return {"window_id": np.array(ids, dtype="U16"), "fingerprints": fingerprints(raw), **known}
 
 
 def _rejected(

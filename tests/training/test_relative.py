@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biosig_mtl.training.person import CLIP, past_z, relative
+from biosig_mtl.training.person import CLIP, in_time, past_z, relative
 from biosig_mtl.types import F64, WindowTable
 
 
@@ -81,3 +83,26 @@ def test_few_values_are_unknown_and_nothing_asked_is_nothing_done() -> None:
     assert relative(given, "none") is given
     empty = relative(table(np.empty((0, 2)), []), "past")
     assert empty.values.shape == (0, 4)
+
+
+def test_the_past_follows_the_clock_of_the_session_where_it_is_known() -> None:
+    """Trials listed by stimulus and seen in another order: each is beside what was seen before it."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(24, 2))
+    subject = ["a"] * 12 + ["b"] * 12
+    seen = np.concatenate([rng.permutation(12), rng.permutation(12)]) * 10.0
+    given = table(x, subject)
+    onset = given.index["onset_s"] * 0
+    told = replace(given, index=given.index.assign(session="1", session_s=seen, onset_s=onset))
+    order = np.concatenate([np.argsort(seen[:12]), 12 + np.argsort(seen[12:])])
+    np.testing.assert_array_equal(in_time(told), order)
+    made = relative(told, "past").values[:, 2:]
+    in_order = relative(table(x[order], [subject[k] for k in order]), "past").values[:, 2:]
+    np.testing.assert_array_equal(made[order], in_order)
+    # One trial of a session without its time: nothing is known of the order, and the listing stands.
+    half = replace(told, index=told.index.assign(session_s=np.where(np.arange(24) == 3, np.nan, seen)))
+    np.testing.assert_array_equal(in_time(half)[:12], np.arange(12))
+    np.testing.assert_array_equal(in_time(half)[12:], order[12:])
+    # Sessions keep the order of the table, whatever their clocks say.
+    two = replace(told, index=told.index.assign(session=["1"] * 6 + ["2"] * 6 + ["1"] * 12))
+    assert set(in_time(two)[:6]) == set(range(6))

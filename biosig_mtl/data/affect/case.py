@@ -94,7 +94,9 @@ def _clips(path: Path, physiology: Path) -> Iterator[Found]:
         seen.add(number)
         if time[stop - 1] - time[first] > _LONGEST_MS:
             raise DataError(f"{path}, line {first + 2}: video {number:g} lasts more than an hour")
-        options = {"start_ms": float(time[first]), "stop_ms": float(time[stop - 1]) + _STEP_MS, "bytes": path.stat().st_size}
+        start_ms = float(time[first])
+        options = {"start_ms": start_ms, "stop_ms": float(time[stop - 1]) + _STEP_MS, "bytes": path.stat().st_size}
+        options["session_s"] = start_ms / 1000
         yield Found(found.record, found.subject, physiology, options=options, stimulus=stimulus)
 
 

@@ -64,7 +64,7 @@ def list_deap_bdf(root: Path, _: Mapping[str, Any]) -> Iterator[Found]:
                 record=f"{subject}/{int(row[_VIDEO]):02d}",
                 subject=subject,
                 path=path,
-                options={"onset_ms": round(start / fs * 1000)},
+                options={"onset_ms": round(start / fs * 1000), "session_s": round(start / fs, 3)},
                 stimulus=row[_VIDEO],
             )
             yield rated(found, {name: row[name.title()] for name in RATINGS}, SCALE, f"{tables[0]}, line {line}")

@@ -132,6 +132,7 @@ def _row(found: Found, row: Mapping[str, str], settings: PairedIndex, root: Path
     wanted: dict[str, object] = {"parts": parts, "span": settings.span}
     if row.get(settings.start) and row.get(settings.stop):
         rest = _number(row, settings.rest, where) if row.get(settings.rest) else 0.0
+        wanted["session_s"] = _number(row, settings.start, where)
         wanted["clip"] = [_number(row, settings.start, where), _number(row, settings.stop, where), rest]
     labels = [rating(name, row.get(name), scale_of(unit), where) for name, unit in settings.labels.items() if row.get(name)]
     facts = {name: _number(row, column, where) for name, column in settings.demographics.items() if row.get(column)}

@@ -70,6 +70,7 @@ class LazySource:
             stimulus=self.entry.stimulus,
             notes=self.notes,
             baseline_s=self.baseline_s,
+            session_s=self.entry.options.get("session_s"),
         )
 
     def _frame(self, time_s: float) -> int:
