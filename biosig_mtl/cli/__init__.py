@@ -39,6 +39,7 @@ app.add_typer(store_app, name="store")
 
 CPUS = os.cpu_count() or 1
 LONG = 60  # names of a family of features that are still written out
+DEMO_EFFECT = 1.25  # of the simulated feelings on the simulated signals: large enough to be found among 20 people
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -93,7 +94,7 @@ def demo(
         run("demo_bp", out, data=[str(root)], workers=workers)
     if task != "blood_pressure":
         say(f"simulating {few} people who watch film clips (no number of this run says anything about real ones)")
-        root = affect_cohort.write(affect_cohort.AffectCohort(n_subjects=few), out.parent / "simulated_affect")
+        root = affect_cohort.write(affect_cohort.AffectCohort(n_subjects=few, effect=DEMO_EFFECT), out.parent / "simulated_affect")
         run("demo_affect", out.with_name(f"{out.name}_affect"), data=[str(root)], workers=workers)
 
 

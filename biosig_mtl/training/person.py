@@ -4,9 +4,9 @@ What differs most between recordings of two people is the two people: skin condu
 alpha waves differ tenfold between persons and by some per cent between states. No label is used here, and no other person.
 
 The order of time is that of the session, where the table tells when each record begins in it (``session_s``), and else that
-of the table: records as they were listed, windows by onset. A set that lists trials by stimulus and does not tell when they
-were seen (the preprocessed DEAP, AMIGOS) has a ``past`` that is some part of the person's session, and not what came
-before.
+of the table: records as they were listed, windows by onset. Trials that are listed by stimulus would tell by their place in
+the listing which stimulus it was: everybody's third trial beside the same two. So a table whose records have stimuli must
+tell their times.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.types import F32, F64, I64, WindowTable
+from biosig_mtl.types import F32, F64, I64, RecipeError, WindowTable
 
 PerSubject = Literal["none", "past", "whole"]
 SUFFIX = {"past": ".past_z", "whole": ".own_z"}
@@ -44,10 +44,17 @@ def relative(table: WindowTable, how: PerSubject) -> WindowTable:
     WindowTable
         New columns are named ``<feature>.past_z`` or ``<feature>.own_z``: cut at ±5, NaN where the person has fewer than three
         values so far, 0 where they do not differ.
+
+    Raises
+    ------
+    RecipeError
+        ``past`` where nobody knows when a person's trials were seen.
     """
     if how == "none":
         return table
     values = np.asarray(table.values, np.float64)
+    if how == "past":
+        _refuse_unknown_times(table)
     order = in_time(table)
     add = np.empty(values.shape, np.float32)
     add[order] = (past_z if how == "past" else _whole)(values[order], table.subject[order])
@@ -66,6 +73,16 @@ def in_time(table: WindowTable) -> I64:
     known = np.bincount(session, np.isnan(time)) == 0
     # Sessions of a person keep the order in which the table has them.
     return np.lexsort((rows, np.where(known[session], time, 0.0), first[session]))
+
+
+def _refuse_unknown_times(table: WindowTable) -> None:
+    if "stimulus" not in table.index or not (table.stimulus != "").any():
+        return
+    if "session_s" not in table.index or table.index["session_s"].isna().any():
+        raise RecipeError(
+            "training.per_subject 'past' needs to know when each trial was seen, and the data set does not tell: "
+            "the order of the listing would give the stimulus away; use 'whole' or 'none'"
+        )
 
 
 def past_z(values: F64, subject: NDArray[np.str_]) -> F32:

@@ -71,9 +71,11 @@ def test_a_target_that_nobody_rated_is_refused_by_name() -> None:
 
 def test_the_table_of_a_run_has_its_heads_and_each_number_beside_what_is_usual(tmp_path: Path) -> None:
     place = write_store(tmp_path / "s", people=range(2))
-    made = answers.table_of(recipe("training.per_subject=past", "model.answers={valence: {kind: binary, edges: [5]}}"), [place])
+    made = answers.table_of(
+        recipe("training.per_subject=whole", "model.answers={valence: {kind: binary, edges: [5]}}"), [place]
+    )
     plain = answers.table_of(recipe("model.answers={valence: {}}"), [place])
     assert made.heads == (Head("binary", (5.0,)),)
-    assert made.names == (*plain.names, *(f"{name}.past_z" for name in plain.names))
+    assert made.names == (*plain.names, *(f"{name}.own_z" for name in plain.names))
     np.testing.assert_array_equal(made.values[:, : len(plain.names)], plain.values)
     assert set(made.tracks) == {"eeg", "eda"}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biosig_mtl.training.person import CLIP, in_time, past_z, relative
-from biosig_mtl.types import F64, WindowTable
+from biosig_mtl.types import F64, RecipeError, WindowTable
 
 
 def table(values: F64, subject: list[str]) -> WindowTable:
@@ -106,3 +106,17 @@ def test_the_past_follows_the_clock_of_the_session_where_it_is_known() -> None:
     # Sessions keep the order of the table, whatever their clocks say.
     two = replace(told, index=told.index.assign(session=["1"] * 6 + ["2"] * 6 + ["1"] * 12))
     assert set(in_time(two)[:6]) == set(range(6))
+
+
+def test_trials_whose_time_nobody_knows_have_no_past() -> None:
+    """By its place in a listing by stimulus every trial would tell which stimulus it was."""
+    given = table(np.random.default_rng(6).normal(size=(6, 1)), ["a"] * 6)
+    shown = replace(given, index=given.index.assign(session="1", stimulus=["c1", "c1", "c2", "c2", "c3", "c3"]))
+    for unknown in (shown, replace(shown, index=shown.index.assign(session_s=[0, 0, 1, 1, np.nan, 2]))):
+        with pytest.raises(RecipeError, match="when each trial was seen"):
+            relative(unknown, "past")
+        assert relative(unknown, "whole").values.shape == (6, 2)
+    known = replace(shown, index=shown.index.assign(session_s=np.arange(6.0)))
+    assert relative(known, "past").values.shape == (6, 2)
+    silent = replace(given, index=given.index.assign(session="1", stimulus=""))
+    assert relative(silent, "past").values.shape == (6, 2)

@@ -100,7 +100,9 @@ def _list_mat(root: Path) -> Iterator[Found]:
         for number in range(_WINDOWS):
             situation, phase = f"situation{number // 2 + 1}", PHASES[number % 2]
             record = f"{path.stem}/{situation}/{phase}"
-            found = Found(record, path.stem, path, options={"window": number}, stimulus=situation)
+            # Windows follow each other in time, with pauses of unknown length: their order is known, and that is what counts.
+            options = {"window": number, "session_s": 15.0 * number}
+            found = Found(record, path.stem, path, options=options, stimulus=situation)
             values = dict(zip(_RATED, labels[:, number].tolist(), strict=True))
             row = table.get((path.stem, str(number // 2 + 1)), (0, {}))[1]
             yield _compared(_rated(found, values, f"{path}, window {number + 1}"), row)
