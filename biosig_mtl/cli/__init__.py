@@ -94,7 +94,8 @@ def demo(
         run("demo_bp", out, data=[str(root)], workers=workers)
     if task != "blood_pressure":
         say(f"simulating {few} people who watch film clips (no number of this run says anything about real ones)")
-        root = affect_cohort.write(affect_cohort.AffectCohort(n_subjects=few, effect=DEMO_EFFECT), out.parent / "simulated_affect")
+        cohort = affect_cohort.AffectCohort(n_subjects=few, effect=DEMO_EFFECT)
+        root = affect_cohort.write(cohort, out.parent / "simulated_affect")
         run("demo_affect", out.with_name(f"{out.name}_affect"), data=[str(root)], workers=workers)
 
 
