@@ -163,9 +163,7 @@ def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[st
         A step asks for a channel that is not there, a corner frequency does not fit the rate, the inputs hold the reference.
     """
     made = preparation(recipe)
-    present = dict(channels)
-    for step in made.steps:
-        present = dict(step.plan(present))
+    present = _planned(made, channels)
     for name in made.windowing.channels:
         if name not in present:
             raise RecipeError(f"windows.channels: '{name}' is not made by any step; there are {', '.join(sorted(present))}")
@@ -183,15 +181,21 @@ def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[st
     return planned
 
 
+def _planned(made: Preparation, channels: Mapping[str, ChannelInfo]) -> dict[str, ChannelInfo]:
+    """Return, without data, what channels there are after every step."""
+    present = dict(channels)
+    for step in made.steps:
+        present = dict(step.plan(present))
+    return present
+
+
 def reasons(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> dict[str, str]:
     """Return why features of a recipe will be NaN whatever the recording holds, by the name of the feature.
 
     Names of features of the EEG are without their channel. ``channels`` are what a manifest knows.
     """
     made = preparation(recipe)
-    present = dict(channels)
-    for step in made.steps:
-        present = dict(step.plan(present))
+    present = _planned(made, channels)
     told = features.reasons(made.features, made.windowing.trails)
     first = present.get(made.windowing.channels[0])
     if made.features.eeg and first is not None:
