@@ -159,7 +159,8 @@ class Batch:
     where unknown (class numbers for heads of classes), weight (B,).
 
     ``tracks`` maps a modality to its waveform (B, C, L), zero where ``present`` (B, C) bool says that there is none. ``offset``
-    (B, T) is what a rater is more severe than others; only training has one.
+    (B, T) is what a rater is more severe than others; only training has one. ``reference`` (B, L) is the scaled waveform of the
+    reference signal (NaN where unknown): something to learn to tell, never an input.
     """
 
     waveform: Tensor
@@ -170,6 +171,7 @@ class Batch:
     tracks: Mapping[str, Tensor] = field(default_factory=lambda: EMPTY)
     present: Mapping[str, Tensor] = field(default_factory=lambda: EMPTY)
     offset: Tensor | None = None
+    reference: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,9 @@ class Output:
     zero for regression. Networks that split also give ``masks`` and ``splits`` (B, K, N, D), K = T + 1 with the shared split
     first; ``private`` (B, T) are each private split's own predictions and ``private_logits`` their logits; ``gates`` (B, T) is
     the share of the shared split where the merge has one. ``weights`` are learnt weights to show, by name, each (B, n).
+
+    ``early`` are answers before the last, each (B, T), and ``early_logits`` their logits: deep supervision gives them a loss.
+    ``reference`` (B, S) is an estimate of the waveform of the reference signal, scaled, at as many points as asked for.
     """
 
     predictions: Tensor
@@ -190,6 +195,9 @@ class Output:
     logits: Tensor | None = None
     private_logits: Tensor | None = None
     weights: Mapping[str, Tensor] = field(default_factory=lambda: EMPTY)
+    early: tuple[Tensor, ...] = ()
+    early_logits: tuple[Tensor, ...] = ()
+    reference: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

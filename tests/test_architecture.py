@@ -44,6 +44,8 @@ ROOMS: dict[str, set[str]] = {
     # tasks: it looks up the reference kinds that a recipe's task bars from the inputs.
     "pipeline": {"types", "tasks", "recipe", "data", "signal", "windows", "features", "store"},
     "experiment": {"types", "tasks", "recipe", "store", "splits", "models", "training", "evaluation"},
+    # What is done with a trained network: new tasks, pre-training, pruning, distillation.
+    "lifecycle": {"types", "tasks", "recipe", "store", "splits", "models", "training", "evaluation", "experiment"},
     # pipeline and data: a prediction must run the very code that prepared the training set; a copy would drift.
     "inference": {"types", "tasks", "recipe", "data", "pipeline", "signal", "windows", "features", "models", "training"},
     "export": {"types", "tasks", "recipe", "signal", "windows", "features", "models", "training"},
@@ -56,7 +58,7 @@ ROOMS: dict[str, set[str]] = {
 ROOMS["cli"] = set(ROOMS)
 ROOMS["__main__"] = {"cli"}
 WORKERS = {"signal", "windows", "features", "splits", "plots", "models", "data", "store", "training", "evaluation"}
-TORCH_ROOMS = {"models", "training", "experiment", "inference", "export", "estimators"}
+TORCH_ROOMS = {"models", "training", "experiment", "lifecycle", "inference", "export", "estimators"}
 
 # More than 100 ms each: made where they are used.
 HEAVY = ("scipy.signal", "torch", "mne", "wfdb", "matplotlib", "sklearn", "neurokit2", "pandas")

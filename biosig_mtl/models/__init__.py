@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from biosig_mtl.models.hard_sharing import HardSharing, HardSharingSettings
+from biosig_mtl.models.hard_sharing import HardSharingSettings, hard_sharing
 from biosig_mtl.models.histn import Histn, HistnSettings
 from biosig_mtl.models.split_merge import SplitMerge, SplitMergeSettings
 from biosig_mtl.types import InputSpec, RecipeError
@@ -25,7 +25,7 @@ class ModelEntry:
 
 MODELS: dict[str, ModelEntry] = {
     "split_merge": ModelEntry(SplitMergeSettings, SplitMerge),
-    "hard_sharing": ModelEntry(HardSharingSettings, HardSharing),
+    "hard_sharing": ModelEntry(HardSharingSettings, hard_sharing),
     "histn": ModelEntry(HistnSettings, Histn),
 }
 

@@ -34,64 +34,36 @@ from torch import Tensor, nn
 
 from biosig_mtl.models.answers import Answers, Heads
 from biosig_mtl.models.classes import outputs_of
-from biosig_mtl.models.encoders import TokenChoice
-from biosig_mtl.models.kernel import KernelRidge
 from biosig_mtl.models.merging import Merge, make_merge
+from biosig_mtl.models.network import NetworkSettings, kernel_beside, tokens_of
 from biosig_mtl.models.splitting import MasksAct, Normaliser, SplitChoice, SplitHeads, Splitter
-from biosig_mtl.models.tokens import Pool, Tokens
 from biosig_mtl.types import Batch, InputSpec, Output
 
 
 @dataclass(frozen=True)
-class SplitMergeSettings:
+class SplitMergeSettings(NetworkSettings):
     """Settings of Split 'n' Merge.
 
-    ``width`` is D, the size of a token; ``heads`` belong to every attention block (heads of 16 features are much faster on CPU
-    than smaller ones); ``stride`` is the number of samples per waveform token. ``min_pulse_pressure_mmhg`` is the least
-    SBP − DBP that ``ordered`` predictions can have. ``eeg_encoder``, ``track_tokens`` and ``montage`` are about inputs of
-    several modalities, see `TokenChoice`; ``pool: learnt`` weighs modalities by learnt numbers.
+    ``heads`` belong to every attention block (heads of 16 features are much faster on CPU than smaller ones);
+    ``temperature`` is τ of the masks.
     """
 
-    width: int = 32
     heads: int = 2
-    encoder: str = "conv"
-    stride: int = 32
-    use_waveform: bool = True
-    dropout: float = 0.1
-    pool: Pool = "balanced"
     split_heads: SplitHeads = "per_split"
     mask_normaliser: Normaliser = "sigmoid"
     masks_act: MasksAct = "tokens_features"
     temperature: float = 1.0
     merge: Merge = "cross_attention"
     private_head: bool = True
-    linear_skip: bool = True
-    ordered: bool = False
-    min_pulse_pressure_mmhg: float = 5.0
-    kernel_landmarks: int = 0
     paper_mode: bool = False
-    eeg_encoder: str = "montage"
-    track_tokens: int = 8
-    montage: bool = False
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
-        self.token_choice()
+        super().__post_init__()
         if self.heads < 1 or self.width % self.heads:
             raise ValueError(f"need heads >= 1 that divide width, got {self.heads}, {self.width}")
         if self.temperature <= 0.0:
             raise ValueError(f"need temperature > 0, got {self.temperature}")
-        if self.kernel_landmarks < 0 or (self.kernel_landmarks and self.ordered):
-            raise ValueError("need kernel_landmarks >= 0, and 0 with ordered: a blend would not keep DBP below SBP")
-        if self.min_pulse_pressure_mmhg < 0.0:
-            raise ValueError(f"need min_pulse_pressure_mmhg >= 0, got {self.min_pulse_pressure_mmhg}")
-
-    def token_choice(self) -> TokenChoice:
-        """Return the part of the settings that makes tokens."""
-        return TokenChoice(
-            self.width, self.encoder, self.stride, self.use_waveform, self.dropout,
-            self.eeg_encoder, self.track_tokens, self.montage,
-        )  # fmt: skip
 
 
 class SplitMerge(nn.Module):
@@ -105,7 +77,7 @@ class SplitMerge(nn.Module):
         s, tasks = settings, len(spec.targets)
         self.settings, self.spec = s, spec
         self.paper_mode = s.paper_mode
-        self.tokens = Tokens(spec, s.token_choice(), s.pool)
+        self.tokens = tokens_of(s, spec)
         choice = SplitChoice(s.heads, s.split_heads, s.mask_normaliser, s.masks_act, s.temperature)
         self.splitter = Splitter(tasks + 1, s.width, choice)
         self.merger = make_merge(s.merge, tasks, s.width, s.heads, s.dropout)
@@ -119,11 +91,7 @@ class SplitMerge(nn.Module):
             min_pulse_pressure=s.min_pulse_pressure_mmhg if s.ordered else None,
             unseen=self.tokens.by_electrode,
         )
-        if s.kernel_landmarks and outputs > 1:
-            raise ValueError("need kernel_landmarks 0 with heads of classes: the kernel beside the network knows no classes")
-
-        on = s.kernel_landmarks > 0 and bool(spec.features) and not s.paper_mode
-        self.beside = KernelRidge(spec, s.kernel_landmarks) if on else None
+        self.beside = None if s.paper_mode else kernel_beside(s.kernel_landmarks, spec)
 
     @property
     def uses_waveform(self) -> bool:

@@ -7,7 +7,7 @@ that was not: everything that chance or an optimiser remembers is in the trainin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from biosig_mtl.training.batches import check_table, shuffled, subject_weights
+from biosig_mtl.training.hooks import NO_HOOKS, Hooks
 from biosig_mtl.training.independence import IndependenceTerm, ramp
 from biosig_mtl.training.kernel import choose_share, fit_kernel
 from biosig_mtl.training.losses import Objective, mask_coverage
@@ -43,11 +44,12 @@ OnEpoch = Callable[[Row], None]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The table, which of its rows train and validate, and the scaler that was fitted on the training rows."""
+    """The table, which of its rows train and validate, the scaler that was fitted on the training rows, and hooks."""
 
     table: WindowTable
     fold: Fold
     scaler: Scaler
+    hooks: Hooks = NO_HOOKS
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class _Run:
     def __init__(self, model: nn.Module, data: TrainingData, settings: TrainingSettings, seed: int) -> None:
         check_table(data.table, as_network(model).spec)
         table, fold, scaler = data.table, data.fold, data.scaler
-        self.model, self.settings, self.scaler = model, settings, scaler
+        self.model, self.settings, self.scaler, self.hooks = model, settings, scaler, data.hooks
         self.fingerprint = fingerprint(settings, seed, fold)
         self.targets = tuple(table.target_names)
         self.spec = as_network(model).spec
@@ -170,7 +172,7 @@ class _Run:
         self.model.train()
         tally = Tally(len(self.targets))
         skipped = self.term.skipped if self.term is not None else 0
-        for positions in shuffled(len(self.train), self.settings.batch_size, self.rng):
+        for positions in self._order():
             batch = self.settings.augmentation.apply(self.train.batch(positions), self.rng, self.spec)
             batch = moved(batch, self.model)
             if self.severity is not None:
@@ -181,6 +183,11 @@ class _Run:
         self.epoch += 1
         self.history.append(row)
         return row
+
+    def _order(self) -> Iterable[Tensor]:
+        order = self.hooks.order
+        size = self.settings.batch_size
+        return shuffled(len(self.train), size, self.rng) if order is None else order(size, self.rng)
 
     def _step(self, batch: Batch, tally: Tally) -> None:
         for group in self.optimiser.param_groups:
@@ -197,6 +204,8 @@ class _Run:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
         self.optimiser.step()
         self.step += 1
+        if self.hooks.after_step is not None:
+            self.hooks.after_step(self.model)
         self._average()
         tally.add(total, norm, out.splits)
 
@@ -208,6 +217,11 @@ class _Run:
         if out.private is not None and s.private_head_weight:
             alone, _ = self._judge(out.private, out.private_logits, batch)
             total = total + s.private_head_weight * alone.sum()
+        for i, early in enumerate(out.early if s.early_weight else ()):
+            said, _ = self._judge(early, out.early_logits[i] if out.early_logits else None, batch)
+            total = total + s.early_weight * said.sum()
+        for extra in self.hooks.extra:
+            total = total + extra(self.model, out, batch, self.epoch)
         if self.severity is not None and s.severity_ridge:
             total = total + s.severity_ridge * self.severity.penalty()
         if out.masks is not None and s.mask_coverage_weight and not getattr(self.model, "paper_mode", False):
@@ -364,8 +378,8 @@ def _groups(model: nn.Module, others: list[nn.Module | None], settings: Training
     Severities learn faster: each sees the windows of one person only.
     """
     skip = as_network(model).answers.skip
-    slow = list(skip.parameters()) if skip is not None else []
-    named = [(name, p) for name, p in model.named_parameters() if all(p is not s for s in slow)]
+    slow = [p for p in skip.parameters() if p.requires_grad] if skip is not None else []
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad and all(p is not s for s in slow)]
     weighing, severe = (list(other.parameters()) if other is not None else [] for other in others)
     decayed = [p for name, p in named if name.endswith("weight") and p.ndim > 1]
     rest = [p for name, p in named if not (name.endswith("weight") and p.ndim > 1)]

@@ -32,6 +32,8 @@ class TrainingSettings:
         λ = 0 is the same as ``mi: none``.
     private_head_weight
         Weight of the loss that makes each task-specific split answer its task alone, for networks that have such heads.
+    early_weight
+        Weight of the loss of each early answer, for networks with deep supervision.
     mask_coverage_weight
         Weight of the penalty on masks that together let less than everything through; not used in ``paper_mode``.
     balance_subjects
@@ -66,6 +68,7 @@ class TrainingSettings:
     mi_ramp_epochs: int = 10
     mi_pairs: Pairs = "all"
     private_head_weight: float = 0.3
+    early_weight: float = 0.3
     mask_coverage_weight: float = 0.0
     balance_subjects: float = 1.0
     skip_start: Literal["ridge", "zero"] = "ridge"
@@ -89,6 +92,7 @@ class TrainingSettings:
             "mi_weight",
             "mi_ramp_epochs",
             "private_head_weight",
+            "early_weight",
             "mask_coverage_weight",
             "skip_rate",
             "severity_ridge",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from biosig_mtl import models
 from biosig_mtl.models.electrodes import ElectrodePool, PowerBands, per_electrode, places
 from biosig_mtl.models.encoders import MontageEncoder, TokenChoice
-from biosig_mtl.models.hard_sharing import HardSharing, HardSharingSettings
+from biosig_mtl.models.hard_sharing import HardSharingSettings, hard_sharing
 from biosig_mtl.models.histn import Histn, HistnSettings, regions, scaled_laplacian
 from biosig_mtl.models.split_merge import SplitMerge, SplitMergeSettings
 from biosig_mtl.models.tokens import Tokens
@@ -263,7 +263,7 @@ def test_a_learnt_say_is_shown_and_goes_to_those_present(make_affect_spec: MakeS
     expected = torch.softmax(torch.tensor([2.0, 0.0]), 0)
     torch.testing.assert_close(shares[0], torch.cat([expected, torch.zeros(1)]))
     with pytest.raises(ValueError, match="need pool in"):
-        HardSharing(HardSharingSettings(pool="best"), spec)  # type: ignore[arg-type]
+        hard_sharing(HardSharingSettings(pool="best"), spec)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("task", [0, 1])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from biosig_mtl import models
-from biosig_mtl.models.hard_sharing import HardSharing, HardSharingSettings
+from biosig_mtl.models.hard_sharing import HardSharingSettings, hard_sharing
 from biosig_mtl.models.split_merge import SplitMerge, SplitMergeSettings
 from biosig_mtl.types import Batch, InputSpec, Output, RecipeError
 
@@ -165,7 +165,7 @@ def test_open_masks_and_concatenation_are_hard_sharing_with_a_doubled_head(make_
         split.splitter.logits.weight.zero_()
         split.splitter.logits.bias.fill_(100.0)  # σ(100) is exactly 1 in float32
     words = {k: v for k, v in SMALL.items() if k != "heads"}
-    hard = HardSharing(HardSharingSettings(**words, trunk_layers=0), spec).eval()
+    hard = hard_sharing(HardSharingSettings(**words, trunk_layers=0), spec).eval()
     hard.tokens.load_state_dict(split.tokens.state_dict())
     doubled = dict(split.heads.state_dict())
     weight = doubled["hidden.weight"]

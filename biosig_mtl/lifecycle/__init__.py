@@ -1,0 +1,1 @@
+"""Conductor 3: what is done with trained networks: new tasks, pre-training, pruning, distillation, narrower widths."""
