@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from biosig_mtl.cli import contest
 from biosig_mtl.cli.data import data_app, store_app
 from biosig_mtl.cli.shell import (
     DataOption,
@@ -21,9 +22,9 @@ from biosig_mtl.cli.shell import (
     StoreOption,
     WorkersOption,
     progress,
-    roots_of,
     say,
 )
+from biosig_mtl.cli.stores import prepare_stores, warn_of_bands
 from biosig_mtl.types import AuditError, BiosigError, DataError, RecipeError
 
 # No completion and no rich boxes: a tracing formatter could print a recording's values.
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(store_app, name="store")
+contest.register(app)
 
 CPUS = os.cpu_count() or 1
 LONG = 60  # names of a family of features that are still written out
@@ -110,7 +112,7 @@ def check(recipe: RecipeArg, overrides: SetOption = None) -> None:
     one = manifest.load(read.data.dataset)
     pipeline.check_labels(read, one.name, one.labels)
     names, channels = pipeline.check(read, one.channel_infos())
-    _warn_of_bands(read, one)
+    warn_of_bands(read, one)
     say(f"{read.name}: task {read.task}, data {read.data.dataset}, {len(read.signal)} signal steps")
     say(f"waveform channels: {', '.join([*channels, *(str(track) for track in read.features.get('tracks') or ())]) or 'none'}")
     say(f"{len(names)} features: {'; '.join(_families(names))}")
@@ -126,17 +128,6 @@ def _families(names: Sequence[str]) -> list[str]:
     return told
 
 
-def _warn_of_bands(recipe: Any, manifest: Any) -> None:
-    """Say so where features are asked for of a band that no longer is in the data."""
-    from biosig_mtl import pipeline
-
-    if lost := pipeline.lost_bands(recipe, manifest.options.get("pass_band_hz")):
-        sys.stderr.write(
-            f"warning: features.bands: {', '.join(lost)} of {manifest.name} lie outside the pass band of its filters; "
-            "their numbers are those of what the filters left\n"
-        )
-
-
 @app.command()
 def prepare(
     recipe: RecipeArg,
@@ -150,29 +141,7 @@ def prepare(
     _local(engine)
     from biosig_mtl import recipe as recipes
 
-    _prepare(recipes.load(recipe, overrides or ()), data, store, workers)
-
-
-def _prepare(recipe: Any, data: Sequence[str] | None, into: Path, workers: int) -> list[Path]:
-    from biosig_mtl import pipeline, store
-    from biosig_mtl.data import manifest
-
-    datasets = [name for name in (recipe.data.dataset, recipe.data.test_dataset) if name]
-    folders = []
-    for name, root in roots_of(data, datasets).items():
-        _warn_of_bands(recipe, manifest.load(name))
-        tell = progress(f"prepare {name}", "lots")
-        folder = pipeline.prepare(recipe, root, into, workers=workers, progress=tell, dataset=name)
-        told = store.summary(folder)
-        say(
-            f"{folder}: {told['windows']} windows of {told['subjects']} subjects from {told['records_used']} of "
-            f"{told['records']} records; "
-            f"{told['windows_rejected']} windows and {told['records_rejected']} whole records rejected"
-        )
-        for record, note in told["notes"][:5]:
-            say(f"  note on {record}: {note}")
-        folders.append(folder)
-    return folders
+    prepare_stores(recipes.load(recipe, overrides or ()), data, store, workers)
 
 
 @app.command()
@@ -220,7 +189,7 @@ def run(
     from biosig_mtl import recipe as recipes
 
     read = recipes.load(recipe, overrides or ())
-    _train(read, _prepare(read, data, store or out.parent / "store", workers), out, workers)
+    _train(read, prepare_stores(read, data, store or out.parent / "store", workers), out, workers)
 
 
 @app.command()

@@ -110,7 +110,7 @@ def write_predictions(out: Path, table: WindowTable, predictions: Predictions, h
         for k, share in enumerate(predictions.probabilities.get(name, np.empty((rows.size, 0))).T):
             columns[f"p_{k}"] = share
         frames.append(pd.DataFrame(columns))
-    write(out / "predictions.parquet", _parquet(pd.concat(frames, ignore_index=True)))
+    write(out / "predictions.parquet", parquet(pd.concat(frames, ignore_index=True)))
 
 
 def write_folds(out: Path, table: WindowTable, folds: Sequence[Fold]) -> None:
@@ -127,7 +127,7 @@ def write_folds(out: Path, table: WindowTable, folds: Sequence[Fold]) -> None:
             columns: dict[str, Any] = {key: table.index[key].to_numpy()[rows] for key in keys}
             columns |= {"row": rows, "part": part, "fold": fold.number, "seed": fold.seed, "leaky": fold.leaky}
             frames.append(pd.DataFrame(columns | {"unit": fold.unit, "twin": is_twin}))
-    write(out / "folds.parquet", _parquet(pd.concat(frames, ignore_index=True)))
+    write(out / "folds.parquet", parquet(pd.concat(frames, ignore_index=True)))
 
 
 def read_folds(out: Path) -> list[Fold]:
@@ -156,7 +156,8 @@ def _fold(group: Any) -> Fold:
     return Fold(train, validation, test, calibration, int(number), int(seed), leaky=bool(leaky), unit=str(unit))
 
 
-def _parquet(frame: Any) -> bytes:
+def parquet(frame: Any) -> bytes:
+    """Return a table as the bytes of a Parquet file."""
     sink = io.BytesIO()
     frame.to_parquet(sink, index=False)
     return sink.getvalue()

@@ -7,14 +7,16 @@ and started again trains only what is missing, from where it stood.
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ from biosig_mtl.splits import inner
 from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoint, fit, predict, spec_of
 from biosig_mtl.training.diagnostics import split_report
 from biosig_mtl.training.prediction import Predicted, predict_full
-from biosig_mtl.types import EMPTY, F64, I64, DataError, Fold, InputSpec
+from biosig_mtl.types import EMPTY, F64, I64, DataError, Fold, InputSpec, WindowTable
 
 MODEL, CONTROL, TWIN = "model", "control", "twin"
 
@@ -67,6 +69,8 @@ class Result:
 
     ``shares`` are the predicted shares (n, C) of the classes of the test rows, by target. ``weights`` are learnt weights to
     show, and ``removed`` the test predictions without a modality, by its name; only the first member of a fold tells both.
+    ``seconds`` are processor seconds of the training (of its last part, where it was taken up again).
+
     ``alone`` are the test predictions of the network without the kernel beside it, and ``kernel_share`` (T,) is how much of the
     blend is the kernel's; None and empty for networks without one.
     """
@@ -84,6 +88,7 @@ class Result:
     shares: Mapping[str, F64] = field(default_factory=lambda: EMPTY)
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: EMPTY)
     removed: Mapping[str, Estimated] = field(default_factory=lambda: EMPTY)
+    seconds: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +107,24 @@ def settings(recipe: Recipe) -> tuple[str, object, TrainingSettings]:
     return name, made, build(TrainingSettings, recipe.training, "training")
 
 
+class Placed(Protocol):
+    """A job whose result lies in a folder of its own."""
+
+    @property
+    def place(self) -> Path:
+        """Folder of the job."""
+
+
+J = TypeVar("J", bound=Placed)
+
+
 def train(jobs: Sequence[Job], workers: int) -> Iterator[Job]:
     """Train what is not trained yet; yield each job when its result is there."""
+    yield from finish(jobs, work, workers)
+
+
+def finish(jobs: Sequence[J], work: Callable[[J], None], workers: int) -> Iterator[J]:
+    """Do what has no ``result.json`` yet, in processes; yield each job when its result is there."""
     waiting = []
     for job in jobs:
         if (job.place / "result.json").is_file():
@@ -128,8 +149,21 @@ def train(jobs: Sequence[Job], workers: int) -> Iterator[Job]:
             pool.shutdown(cancel_futures=True)
 
 
+def table_for(recipe: Recipe, stores: tuple[Path, ...]) -> WindowTable:
+    """Return the table of a recipe; a process that trains many networks on one table reads it once."""
+    what = {"task": recipe.task, "answers": recipe.model.get(answers.WORD), "training": recipe.training.get("per_subject")}
+    key = json.dumps(plain(what), sort_keys=True)
+    if _LAST.get(stores, ("", None))[0] != key:
+        _LAST.clear()
+        _LAST[stores] = key, answers.table_of(recipe, stores)
+    return _LAST[stores][1]
+
+
+_LAST: dict[tuple[Path, ...], tuple[str, WindowTable]] = {}
+
+
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Make sums in one order: with two threads the last digits, and after some epochs the network, are others.
 
     Two processes with one thread each also train small networks faster than one process with two.
@@ -144,14 +178,14 @@ def _one_thread() -> Iterator[None]:
 
 def work(job: Job) -> None:
     """Train one network and write its result: the same bytes whatever the number of workers and processors."""
-    with _one_thread():
+    with one_thread():
         _work(job)
 
 
 def _work(job: Job) -> None:
     recipe = from_dict(job.recipe)
     name, made, training = settings(recipe)
-    table = answers.table_of(recipe, job.stores)
+    table = table_for(recipe, job.stores)
     if job.variant.startswith("without "):
         table = tables.without(table, job.variant.removeprefix("without "))
     fold = inner(job.fold, table, job.member, job.members)
@@ -162,7 +196,9 @@ def _work(job: Job) -> None:
     scaler = Scaler.fit(table, fold.train)
     spec = spec_of(table)
     model = fresh(name, made, spec, seed)
+    began = time.process_time()
     found = fit(model, TrainingData(table, fold, scaler), training, seed, folder=job.place)
+    seconds = time.process_time() - began
     tested = predict_full(model, truth, fold.test, scaler)
     content: dict[str, Any] = {
         **_plain(tested, table.target_names),
@@ -171,6 +207,7 @@ def _work(job: Job) -> None:
         "fitted_rows": scaler.fitted_rows.tolist(),
         "history": plain(list(found.history)),
         "warnings": list(found.warnings),
+        "seconds": seconds,
     }
     beside = getattr(model, "beside", None)
     if job.variant == MODEL and beside is not None:
@@ -233,6 +270,7 @@ def result(job: Job) -> Result:
         shares=tested.shares,
         weights=content.get("weights", {}),
         removed={name: _estimated(found) for name, found in content.get("removed", {}).items()},
+        seconds=float(content.get("seconds", math.nan)),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from biosig_mtl import splits, store
 from biosig_mtl.evaluation import audit, controls, scores
-from biosig_mtl.experiment import answers, folder, grading, interpretation, members, tables
+from biosig_mtl.experiment import answers, folder, grading, interpretation, members, stamps, tables
 from biosig_mtl.experiment.grading import Graded
 from biosig_mtl.experiment.members import CONTROL, MODEL, TWIN, Job, Result
 from biosig_mtl.recipe import Recipe, build
@@ -23,7 +23,6 @@ Progress = Callable[[int, int], None]
 # A subject-disjoint result below these shares of the median predictor is a leak until proven otherwise
 # (blood_pressure.md §6.1: the column "audit if below", divided by the mean predictor).
 TOO_GOOD = {"sbp": 0.6, "dbp": 0.6}
-SAFE_LEVELS = {"person", "group"}
 SHUFFLES = 2
 NOTES = 12
 
@@ -90,7 +89,7 @@ def run(
         "allow_record_level": recipe.data.allow_record_level,
     }
     checks = audit.run(audit.Evidence(task=task, **evidence), rng)
-    told = _told(recipe, protocol, table, stores, (level, facts))
+    told = _told(recipe, table, stores, (level, facts))
     extras = _extras(graded, half, rng) | {
         "warnings": _warnings(results, tables.linked(stores), table.target_names) + _notes(folds, table, stores),
         "protocol_guarantee": _promise(protocol),
@@ -124,7 +123,7 @@ def run(
 def subject_level(recipe: Recipe, table: WindowTable) -> str:
     """Return what the ids are; refuse ids that are only records unless the recipe accepts them."""
     levels = set(table.index["subject_level"].astype(str))
-    unsafe = sorted(levels - SAFE_LEVELS)
+    unsafe = sorted(levels - stamps.SAFE_LEVELS)
     if unsafe and not recipe.data.allow_record_level:
         raise RecipeError(
             f"{recipe.data.dataset}: its ids are of level '{unsafe[0]}', so one person may be on both sides of a split; "
@@ -135,7 +134,7 @@ def subject_level(recipe: Recipe, table: WindowTable) -> str:
 
 def audit_level(level: str) -> str:
     """Return the word of the audit for a level of the manifest."""
-    return "subject" if level in SAFE_LEVELS else level
+    return "subject" if level in stamps.SAFE_LEVELS else level
 
 
 def _jobs(
@@ -213,7 +212,6 @@ def evidence_of(
 
 def _told(
     recipe: Recipe,
-    protocol: splits.Protocol,
     table: WindowTable,
     stores: Sequence[Path],
     about: tuple[str, Sequence[Mapping[str, Any]]],
@@ -222,20 +220,13 @@ def _told(
     level, facts = about
     summaries = [store.summary(s) for s in stores]
     rejected = sum(s["windows_rejected"] for s in summaries)
-    simulated = any(f.get("simulated") for f in (*facts, *(s.get("about", {}) for s in summaries)))
-    stamps = ["SIMULATED DATA"] if simulated else []
-    if level not in SAFE_LEVELS:
-        stamps.append("record-level ids")
-    if not splits.PROTOCOLS[protocol.scheme].guarantee.subject_independent:
-        stamps.append("LEAK DEMONSTRATION" if protocol.scheme == "random_window" else "NOT SUBJECT-INDEPENDENT")
-    if recipe.training.get("per_subject") == "whole":
-        stamps.append("features scaled by each person's whole recording")
+    simulated = stamps.simulated(stores, facts)
     sources = set(table.index["label_source"].astype(str)) if "label_source" in table.index else {"unknown"}
     return {
         "n_rejected": rejected,
         "coverage": len(table) / max(len(table) + rejected, 1),
         "reference": "simulated" if simulated else min(sources),
-        "stamps": tuple(stamps),
+        "stamps": stamps.of(recipe, level, is_simulated=simulated),
     }
 
 

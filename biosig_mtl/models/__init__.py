@@ -9,9 +9,23 @@ from typing import Any
 
 from torch import nn
 
+from biosig_mtl.models.ati_net import AtiNetSettings, ati_net
+from biosig_mtl.models.cross_stitch import CrossStitchSettings, cross_stitch
+from biosig_mtl.models.ctam_csam import CtamCsamSettings, ctam_csam
+from biosig_mtl.models.dtrn import DtrnSettings, dtrn
 from biosig_mtl.models.hard_sharing import HardSharingSettings, hard_sharing
 from biosig_mtl.models.histn import Histn, HistnSettings
+from biosig_mtl.models.kem import KemSettings, kem
+from biosig_mtl.models.medusa import MedusaSettings, medusa
+from biosig_mtl.models.mmoe import MmoeSettings, mmoe
+from biosig_mtl.models.mtan import MtanSettings, mtan
+from biosig_mtl.models.mti_net import MtiNetSettings, mti_net
+from biosig_mtl.models.ple import PleSettings, ple
+from biosig_mtl.models.single_task import SingleTask, SingleTaskSettings
 from biosig_mtl.models.split_merge import SplitMerge, SplitMergeSettings
+from biosig_mtl.models.task_expert import TaskExpertSettings, task_expert
+from biosig_mtl.models.task_film import TaskFilmSettings, task_film
+from biosig_mtl.models.task_tokens import TaskTokensSettings, task_tokens
 from biosig_mtl.types import InputSpec, RecipeError
 
 
@@ -24,9 +38,23 @@ class ModelEntry:
 
 
 MODELS: dict[str, ModelEntry] = {
-    "split_merge": ModelEntry(SplitMergeSettings, SplitMerge),
+    "single_task": ModelEntry(SingleTaskSettings, SingleTask),
     "hard_sharing": ModelEntry(HardSharingSettings, hard_sharing),
+    "task_film": ModelEntry(TaskFilmSettings, task_film),
+    "dtrn": ModelEntry(DtrnSettings, dtrn),
+    "cross_stitch": ModelEntry(CrossStitchSettings, cross_stitch),
+    "mtan": ModelEntry(MtanSettings, mtan),
+    "mmoe": ModelEntry(MmoeSettings, mmoe),
+    "ple": ModelEntry(PleSettings, ple),
+    "task_expert": ModelEntry(TaskExpertSettings, task_expert),
+    "task_tokens": ModelEntry(TaskTokensSettings, task_tokens),
+    "ctam_csam": ModelEntry(CtamCsamSettings, ctam_csam),
+    "medusa": ModelEntry(MedusaSettings, medusa),
+    "mti_net": ModelEntry(MtiNetSettings, mti_net),
+    "kem": ModelEntry(KemSettings, kem),
+    "ati_net": ModelEntry(AtiNetSettings, ati_net),
     "histn": ModelEntry(HistnSettings, Histn),
+    "split_merge": ModelEntry(SplitMergeSettings, SplitMerge),
 }
 
 
