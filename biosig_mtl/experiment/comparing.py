@@ -186,9 +186,8 @@ def _judge(held: _Contest, label: str, crew: Crew) -> None:
 
 
 def _standings(held: _Contest) -> Standings:
-    return Standings(
-        held.recipe, held.table, held.folds, tuple(held.entered), held.errors, held.seconds, held.absent, held.terms
-    )
+    known = (held.recipe, held.table, held.folds, tuple(held.entered))
+    return Standings(*known, held.errors, held.seconds, held.absent, held.terms, held.marks)
 
 
 def _trials(held: _Contest) -> tuple[str, ...]:
