@@ -26,7 +26,7 @@ WORDS = (
     "split.negative_control=false",
 )
 TINY = [word for setting in WORDS for word in ("--set", setting)]
-VERBS = ["demo", "check", "prepare", "train", "run", "report", "audit", "predict", "look", "data", "store"]
+VERBS = ["demo", "check", "prepare", "train", "run", "report", "audit", "predict", "look", "compare", "data", "store"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -95,6 +95,10 @@ def test_every_verb_tells_what_it_does(capsys: pytest.CaptureFixture[str], words
         (["predict", "x", "y", "--out", "z", "--person", "age_years=old"], "not a number"),
         (["predict", "x", "y", "--out", "z", "--person", "agee=3"], "fact about the person"),
         (["demo", "--subjects", "3"], "--subjects"),
+        (["compare", "demo_bp"], "--out"),
+        (["compare", "demo_bp", "--out", "x", "--sizes", "half"], "write shares with commas"),
+        (["compare", "demo_bp", "--out", "x", "--trials", "99"], "trials"),
+        (["compare", "demo_bp", "--out", "x", "--variants", "ablatoins"], "ablatoins"),
         (["look", "x.csv", "--start", "soon"], "--start"),
         (["look", "x.csv", "--channel", "ppg"], "NAME=VALUE"),
     ],
@@ -110,6 +114,7 @@ def test_wrong_words_are_one_line_and_two(capsys: pytest.CaptureFixture[str], wo
         (["train", "demo_bp", "--store", "nowhere", "--out", "x"], "holds no finished store"),
         (["predict", "nowhere", "y", "--out", "z"], "nowhere"),
         (["report", "nowhere"], "nowhere"),
+        (["compare", "demo_bp", "--store", "nowhere", "--out", "x"], "holds no finished store"),
         (["audit", "nowhere"], "not a finished run folder"),
         (["store", "verify", "nowhere"], "nowhere"),
         (["look", "nowhere.csv"], "nowhere.csv: no such file"),
@@ -316,3 +321,17 @@ def test_folders_of_data_sets(tmp_path: Path) -> None:
     assert shell.roots_of([str(tmp_path / "x=y")], ["a"]) == {"a": tmp_path / "x=y"}
     with pytest.raises(DataError, match="no such folder"):
         shell.roots_of([f"a={tmp_path}/no"], ["a"])
+
+
+# ---------------------------------------------------------------------------------------------------------------- contest
+def test_compare_tells_every_model_and_leaves_a_page(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    words = ["--store", run.parent / "store", "--out", tmp_path, "--seeds", 1, "--workers", 1, "--models", "hard_sharing"]
+    code, out, _ = call(capsys, "compare", "demo_bp", *words, *TINY)
+    assert code == 0
+    for label in ("single_task", "hard_sharing", "train_median", "Δm", "page: "):
+        assert label in out
+    for name in ("compare.json", "compare.csv", "compare.md", "compare.html", "predictions.parquet"):
+        assert (tmp_path / name).is_file()
+    assert one_line(call(capsys, "compare", "demo_bp", *words[:-1], "hard_sharin", *TINY), 2).count("did you mean")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from biosig_mtl.evaluation.scores import Absent, plain
 from biosig_mtl.experiment import folder, grading, members
 from biosig_mtl.experiment.members import Estimated
-from biosig_mtl.models import baselines
+from biosig_mtl.models import baselines, nearest
 from biosig_mtl.recipe import Recipe, from_dict
 from biosig_mtl.training import subject_weights
 from biosig_mtl.types import Fold, Predictions, WindowTable
@@ -37,9 +38,9 @@ class BaselineJob:
 
 
 def jobs(recipe: Recipe, table: WindowTable, folds: Sequence[Fold], places: tuple[tuple[Path, ...], Path]) -> list[BaselineJob]:
-    """Return a job for every baseline of a table (with the nearest neighbours that a single run leaves out) and fold."""
+    """Return a job for every baseline of a table, and nearest neighbours, which a single run leaves out, and fold."""
     stores, out = places
-    names = baselines.names_for(table)
+    names = (*baselines.names_for(table), nearest.NAME)
     return [BaselineJob(name, fold, recipe.to_dict(), stores, out) for name in names for fold in folds]
 
 
@@ -51,7 +52,8 @@ def work(job: BaselineJob) -> None:
     with members.one_thread():
         side = np.sort(np.concatenate([job.fold.train, job.fold.validation]))
         weight = subject_weights(table.subject[side], training.balance_subjects)
-        fitted = baselines.fit(job.name, table, side, weight, seed=job.fold.seed)
+        fit = nearest.fit_nearest if job.name == nearest.NAME else partial(baselines.fit, job.name)
+        fitted = fit(table, side, weight, job.fold.seed)
         answer = fitted.answer(table, job.fold.test)
     content: dict[str, Any] = {"reason": fitted.reason}
     if answer is not None:

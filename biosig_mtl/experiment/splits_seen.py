@@ -33,6 +33,7 @@ SEX = "person.sex_male"
 AGREE = 0.5  # mean correlation between maps of networks below which they must not be interpreted; ours
 FEWEST_POINTS = 4  # a correlation of fewer points of a map says nothing
 BY_PERSON = "by_person"
+SHARED = "shared"
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?%?")
 FEW = 3  # networks that are named
 
@@ -56,7 +57,7 @@ def fold_report(model: nn.Module, given: Subjects) -> dict[str, Any]:
     found = dependence(v, seen.subject, np.random.default_rng(0))
     things = asked_of(given.table, seen.rows)
     read = [[probe(x, one, seen.subject) for one in things] for x in v]
-    told["warnings"] += _person_warnings(names, read)
+    told["warnings"] += _person_warnings([n for n in names if n != SHARED], read)
     return {
         **told,
         "dependence": None if found is None else rounded(asdict(found)),
@@ -131,9 +132,9 @@ def _feature(table: WindowTable, rows: I64, column: str) -> F64:
     return np.asarray(table.values[rows, table.names.index(column)], np.float64)
 
 
-def _person_warnings(names: Sequence[str], read: Sequence[Sequence[Probe]]) -> list[str]:
+def _person_warnings(targets: Sequence[str], read: Sequence[Sequence[Probe]]) -> list[str]:
     told = []
-    for name, row in zip(names[1:], read[1:], strict=True):
+    for name, row in zip(targets, read[-len(targets) :], strict=True):
         person = tells_persons(row, name)
         if person is not None:
             own = next(one for one in row if one.name == name)
@@ -220,8 +221,9 @@ def _by_code(values: F64, code: I64) -> F64:
 def _unsure(names: Sequence[str], removal: Mapping[str, Any]) -> list[str]:
     """Return which private splits cannot be said to be of use to their target: both intervals hold 0 or lie below it."""
     told = []
-    for t, name in enumerate(names[1:]) if removal else ():
-        low = [_array(removal[how]["ci95"])[t + 1, t, 0] for how in ("zeros", "shuffled")]
+    targets = [name for name in names if name != SHARED]
+    for t, name in enumerate(targets) if removal else ():
+        low = [_array(removal[how]["ci95"])[t - len(targets), t, 0] for how in ("zeros", "shuffled")]
         if not any(end > 0 for end in low):
             told.append(
                 f"it cannot be said that '{name}' needs its own split: over {removal['people']} people the error does not "

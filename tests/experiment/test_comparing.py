@@ -136,7 +136,7 @@ def test_terms_refuse_nonsense(words: dict[str, Any], said: str) -> None:
 # ---------------------------------------------------------------------------------------------------------------- contest
 def test_every_model_has_a_row_with_gain_interval_and_cost(held: Held) -> None:
     rows = {row["label"]: row for row in held.made["rows"]}
-    assert set(rows) == {"single_task", "hard_sharing", "split_merge", "gated", *FEW}
+    assert set(rows) == {"single_task", "hard_sharing", "split_merge", "gated", "knn_dtw", *FEW}
     assert rows["single_task"]["verdict"] == "reference"
     assert rows["single_task"]["delta_m"] == 0.0
     for label in ("hard_sharing", "split_merge", "gated"):
@@ -179,7 +179,7 @@ def test_the_learning_curve_ends_at_the_whole(held: Held) -> None:
 
 
 def test_standings_are_told_one_by_one(held: Held) -> None:
-    assert [len(told["rows"]) for told in held.told] == [1, 2, 3, 4, 5, 6]
+    assert [len(told["rows"]) for told in held.told] == [1, 2, 3, 4, 5, 6, 7]
     assert held.told[0]["waiting"] == ["hard_sharing", "split_merge", "gated"]
     assert held.told[0]["headline"] == ""
     assert not held.told[-1]["finished"]

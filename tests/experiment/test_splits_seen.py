@@ -86,6 +86,40 @@ def test_a_split_that_tells_persons_is_said_in_words(two: dict[str, dict[str, An
     assert person["value"] > 0.4
 
 
+class Unshared(torch.nn.Module):
+    """A network without a shared split: one split a target, answered alone."""
+
+    def __init__(self, whole: SplitMerge) -> None:
+        super().__init__()
+        self.whole = whole
+        self.spec, self.tokens = whole.spec, whole.tokens
+        self.uses_waveform, self.uses_tracks = whole.uses_waveform, whole.uses_tracks
+        self.embed = whole.embed
+
+    def split(self, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        masks, splits = self.whole.split(embedding)
+        return masks[:, 1:], splits[:, 1:]
+
+    def answer(self, masks: torch.Tensor, splits: torch.Tensor, batch: Any) -> Any:
+        return self.whole.answer(masks, torch.cat([splits[:, :1], splits], dim=1), batch)
+
+
+def test_a_network_without_a_shared_split_is_told_in_its_own_splits(table: WindowTable) -> None:
+    whole = network(table, merge="none")
+    told = reported(table, Unshared(whole))
+    assert told["splits"] == ["sbp", "dbp"]
+    assert np.array(told["removal"]).shape == (2, 2)
+    assert told["removal"][0][1] == told["removal"][1][0] == 0.0
+    assert not any("shared split" in w for w in told["warnings"])
+    assert sum("tells persons better" in w for w in told["warnings"]) == 2
+    json.dumps(splits_seen.gather({"a": told}), allow_nan=False)
+    with torch.no_grad():
+        whole.heads.last.weight.zero_()
+    idle = reported(table, Unshared(whole))
+    assert sum("no split is needed" in w for w in idle["warnings"]) == 2
+    assert sum("it cannot be said that" in w for w in splits_seen.gather({"a": idle})["sentences"]) == 2
+
+
 def test_networks_that_do_not_split_have_nothing(table: WindowTable) -> None:
     hard = hard_sharing(HardSharingSettings(width=8), spec_of(table))
     told = reported(table, hard)
