@@ -608,6 +608,8 @@ def test_every_weight_of_a_network_learns(name: str, spec: InputSpec) -> None:
     loss = (made.predictions - given.targets).square().mean()
     if made.private is not None:
         loss = loss + made.private.square().mean()
+    for early in made.early:
+        loss = loss + early.square().mean()
     loss.backward()
     idle = [key for key, p in net.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert not idle

@@ -60,8 +60,8 @@ def regions(where: Tensor) -> Tensor:
 
 def scaled_laplacian(where: Tensor, present: Tensor) -> Tensor:
     """Return 2 L / λ_max − 1 with λ_max = 2, i.e. −D^−½ A D^−½, of the electrodes present (B, C): (B, C, C)."""
-    distance = torch.cdist(where, where)
-    edges = torch.exp(-0.5 * (distance / REACH).square()) * (1.0 - torch.eye(len(where), device=where.device))
+    distance_squared = (where[:, None] - where).square().sum(2)
+    edges = torch.exp(-0.5 * distance_squared / REACH**2) * (1.0 - torch.eye(len(where), device=where.device))
     both = present[:, :, None] & present[:, None, :]
     held = edges * both
     degree = held.sum(2).clamp(min=1e-6).rsqrt()
