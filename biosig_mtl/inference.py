@@ -195,7 +195,6 @@ def _table(parts: list[tuple[Windows, Features]], spec: InputSpec) -> WindowTabl
         ignore_index=True,
     )
     windows, first = parts[0]
-    targets = np.concatenate([w.targets for w, _ in parts])
     return WindowTable(
         index=index,
         values=np.concatenate([f.values for _, f in parts]),
@@ -203,7 +202,8 @@ def _table(parts: list[tuple[Windows, Features]], spec: InputSpec) -> WindowTabl
         waveform=np.concatenate([f.waveform for _, f in parts]),
         waveform_channels=first.waveform_channels,
         fs=windows.fs,
-        targets=np.ascontiguousarray(targets[:, [windows.target_names.index(name) for name in spec.targets]]),
+        # What is true is not known here, and a network may have been taught more than its recipe says.
+        targets=np.full((len(index), len(spec.targets)), np.nan, np.float32),
         target_names=spec.targets,
         tracks={wanted.name: _track(wanted, [f.tracks[wanted.name] for _, f in parts]) for wanted in spec.tracks},
         heads=spec.heads,

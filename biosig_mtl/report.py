@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from biosig_mtl import plots, report_affect, report_insight, report_pressure, report_words
+from biosig_mtl import plots, report_affect, report_insight, report_pressure, report_splits, report_words
 from biosig_mtl import report_sections as sections
 from biosig_mtl.evaluation import scores as graded
 from biosig_mtl.report_sections import Run
@@ -121,7 +121,7 @@ def _page(run: Run) -> str:
         loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        num=sections.number, ci=sections.interval, human=sections.name_of, picture=_Ink().inline, plainly=_plainly
+        num=sections.number, ci=sections.interval, human=sections.name_of, picture=Ink().inline, plainly=plainly
     )
     template = environment.get_template("report.html.j2")
     style = (templates / "report.css").read_text(encoding="utf-8")
@@ -154,13 +154,19 @@ def _told(run: Run) -> dict[str, Any]:
     pressure = any(kind_of(target) == PRESSURE for target in run.scores["targets"].values())
     insight = report_insight.insight(run)
     targets = report_pressure.targets(run) if pressure else report_affect.targets(run)
+    words = report_words.words(run.scores, targets, pressure=pressure, twin=any(target.get("twin") for target in targets))
+    seen = report_splits.splits(run)
+    if seen is not None:
+        place = next((i + 1 for i, (word, _) in enumerate(words["sections"]) if word == "training"), len(words["sections"]))
+        words["sections"].insert(place, ("splits", "Splits"))
     return {
         "told_by": "report_pressure.html.j2" if pressure else "report_affect.html.j2",
         "targets": targets,
         "cards": [card for target in targets for card in target["cards"]],
         "insight": insight,
         "reasons": insight["reasons"],
-        **report_words.words(run.scores, targets, pressure=pressure, twin=any(target.get("twin") for target in targets)),
+        "splits": seen,
+        **words,
     }
 
 
@@ -181,22 +187,22 @@ def _table(rows: Any) -> tuple[list[str], list[list[Any]]] | None:
     return header, [[row.get(key) for key in header] for row in rows]
 
 
-def _plainly(value: Any) -> str:
+def plainly(value: Any) -> str:
     """Write whatever an extra key holds so that a person can read it."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "–"}[value]
     if isinstance(value, float):
         return sections.number(value, 3 if abs(value) < 10 else 1)
     if isinstance(value, dict):
-        return ", ".join(f"{sections.name_of(str(key))} {_plainly(item)}" for key, item in value.items())
+        return ", ".join(f"{sections.name_of(str(key))} {plainly(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         if len(value) == 2 and all(isinstance(end, float) for end in value):
             return sections.interval(value, 3 if abs(value[1]) < 10 else 1)
-        return ", ".join(map(_plainly, value))
+        return ", ".join(map(plainly, value))
     return str(value)
 
 
-class _Ink:
+class Ink:
     """Puts pictures into the page: colours become the page's own, and ids stay unique."""
 
     def __init__(self) -> None:

@@ -117,7 +117,8 @@ class Windows:
     ``signal`` has shape (window, channel, time), float32, without NaN; ``channels`` and ``kinds`` name its middle axis.
     ``targets`` has shape (window, target), NaN where unknown. ``facts`` are further columns of the window table, one value a
     window: they describe label, alignment and quality, and are never inputs of a model. ``trails`` are channels at their own
-    rates on a longer stretch that ends with each window.
+    rates on a longer stretch that ends with each window. ``reference`` is the waveform of the reference signal, where a recipe
+    asks for it: something to learn to tell, and never an input either.
     """
 
     record: str
@@ -138,6 +139,7 @@ class Windows:
     stimulus: str = ""
     rejected: tuple[Rejected, ...] = ()
     trails: Mapping[str, Trail] = field(default_factory=lambda: EMPTY)
+    reference: Track | None = None
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -154,7 +156,8 @@ class Windows:
 class Track:
     """The waveform of one modality as a network sees it: signal (window, channel, time) at ``fs``, float32.
 
-    A channel that a window does not have is NaN throughout that window; otherwise there is no NaN.
+    A channel that a window does not have is NaN throughout that window; otherwise there is no NaN. The waveform of a reference
+    signal has one channel, is in its own unit, and is NaN wherever it cannot be relied on.
     """
 
     channels: tuple[str, ...]
@@ -183,7 +186,8 @@ class WindowTable:
     """All windows of a store, memory-mapped: row *i* of every member is the same window.
 
     ``index`` has the columns of the window table (``subject session record stimulus onset_s sqi`` …, targets, facts);
-    ``waveform`` has shape (window, channel, time) and accepts integer-array indexing.
+    ``waveform`` has shape (window, channel, time) and accepts integer-array indexing. ``reference`` (window, 1, time), where a
+    store has it, is the waveform of the reference signal in its unit: it is learned to be told, and is no input.
     """
 
     index: pd.DataFrame
@@ -196,6 +200,7 @@ class WindowTable:
     target_names: tuple[str, ...]
     tracks: Mapping[str, Track] = field(default_factory=lambda: EMPTY)
     heads: tuple[Head, ...] = ()
+    reference: Track | None = None
 
     def __len__(self) -> int:
         """Return the number of windows."""

@@ -24,15 +24,16 @@ from torch import nn
 
 from biosig_mtl import models
 from biosig_mtl.evaluation.scores import plain
-from biosig_mtl.experiment import answers, folder, tables
+from biosig_mtl.experiment import answers, folder, splits_seen, tables
 from biosig_mtl.recipe import Recipe, build, choose, from_dict
 from biosig_mtl.splits import inner
 from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoint, fit, predict, spec_of
-from biosig_mtl.training.diagnostics import split_report
+from biosig_mtl.training.diagnostics import Subjects
 from biosig_mtl.training.prediction import Predicted, predict_full
 from biosig_mtl.types import EMPTY, F64, I64, DataError, Fold, InputSpec, WindowTable
 
 MODEL, CONTROL, TWIN = "model", "control", "twin"
+SECONDS = "seconds.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,6 @@ def _work(job: Job) -> None:
         "fitted_rows": scaler.fitted_rows.tolist(),
         "history": plain(list(found.history)),
         "warnings": list(found.warnings),
-        "seconds": seconds,
     }
     beside = getattr(model, "beside", None)
     if job.variant == MODEL and beside is not None:
@@ -222,10 +222,12 @@ def _work(job: Job) -> None:
             name: _plain(predict_full(model, truth, fold.test, scaler, (name,)), table.target_names)
             for name in _removable(spec)
         }
-        content["split_report"] = plain(split_report(model, table, fold.test, scaler, found.history))
+        content["split_report"] = plain(splits_seen.fold_report(model, Subjects(table, fold.test, scaler, found.history)))
     if job.variant == MODEL:
         checkpoint.save(job.place / "model", name, model, scaler)
     (job.place / "state.pt").unlink(missing_ok=True)
+    # In a file of its own: a result is the same bytes every time, what it cost is not.
+    folder.write_json(job.place / SECONDS, seconds)
     folder.write(job.place / "result.json", json.dumps(content))
 
 
@@ -270,8 +272,12 @@ def result(job: Job) -> Result:
         shares=tested.shares,
         weights=content.get("weights", {}),
         removed={name: _estimated(found) for name, found in content.get("removed", {}).items()},
-        seconds=float(content.get("seconds", math.nan)),
+        seconds=_seconds(job.place / SECONDS),
     )
+
+
+def _seconds(path: Path) -> float:
+    return float(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else math.nan
 
 
 def _estimated(content: Mapping[str, Any]) -> Estimated:

@@ -12,7 +12,7 @@ import numpy as np
 
 from biosig_mtl import splits, store
 from biosig_mtl.evaluation import audit, controls, scores
-from biosig_mtl.experiment import answers, folder, grading, interpretation, members, stamps, tables
+from biosig_mtl.experiment import answers, folder, grading, interpretation, members, splits_seen, stamps, tables
 from biosig_mtl.experiment.grading import Graded
 from biosig_mtl.experiment.members import CONTROL, MODEL, TWIN, Job, Result
 from biosig_mtl.recipe import Recipe, build
@@ -356,11 +356,6 @@ def _examples(table: WindowTable, graded: Graded, stores: Sequence[Path]) -> lis
 
 
 def _split_report(results: Sequence[Result]) -> dict[str, Any]:
-    """Return the split reports of the first member of every fold, and their warnings as sentences."""
+    """Return the split reports of the first member of every fold, and what they say together."""
     reports = {f"seed {r.job.fold.seed}, fold {r.job.fold.number}": dict(r.split_report) for r in results if r.split_report}
-    sentences: dict[str, list[str]] = {}
-    for where, report in reports.items():
-        for sentence in report.get("warnings", []):
-            sentences.setdefault(sentence, []).append(where)
-    told = [f"{sentence} ({'; '.join(where)})" for sentence, where in sentences.items()]
-    return {"sentences": told, "folds": reports}
+    return splits_seen.gather(reports)

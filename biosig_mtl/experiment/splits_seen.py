@@ -104,7 +104,8 @@ def gather(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         agreement = _agreement(list(split.values()))
         removal = _removal(list(split.values()))
         names = next(iter(split.values()))["splits"]
-        told += _agreement_warnings(names, agreement) + _unsure(names, removal)
+        # First what holds for the run as a whole.
+        told[:0] = _unsure(names, removal) + _agreement_warnings(names, agreement)
         found |= {"agreement": agreement, "removal": removal}
     bare = {where: {key: value for key, value in report.items() if key != BY_PERSON} for where, report in reports.items()}
     return found | {"folds": bare}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from biosig_mtl import store
 from biosig_mtl.evaluation.duplicates import linked_subjects
-from biosig_mtl.types import F32, DataError, Fold, RecipeError, WindowTable
+from biosig_mtl.types import F32, DataError, Fold, RecipeError, Track, WindowTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,8 +75,13 @@ def _rows(table: WindowTable, rows: NDArray[np.int64]) -> WindowTable:
         values=table.values[rows],
         waveform=cast("F32", _Picked(table.waveform, rows)),
         targets=table.targets[rows],
-        tracks={name: replace(t, signal=cast("F32", _Picked(t.signal, rows))) for name, t in table.tracks.items()},
+        tracks={name: _picked(track, rows) for name, track in table.tracks.items()},
+        reference=None if table.reference is None else _picked(table.reference, rows),
     )
+
+
+def _picked(track: Track, rows: NDArray[np.int64]) -> Track:
+    return replace(track, signal=cast("F32", _Picked(track.signal, rows)))
 
 
 def read_fingerprints(folders: Sequence[Path]) -> NDArray[np.uint64]:
@@ -85,7 +90,7 @@ def read_fingerprints(folders: Sequence[Path]) -> NDArray[np.uint64]:
 
 
 def _join(source: WindowTable, target: WindowTable) -> WindowTable:
-    for what in ("names", "waveform_channels", "target_names", "fs", "tracks"):
+    for what in ("names", "waveform_channels", "target_names", "fs", "tracks", "reference"):
         if _shape(source, what) != _shape(target, what):
             raise DataError(f"the two data sets of a transfer differ in {what}: prepare both with the same recipe")
     import pandas as pd
@@ -102,17 +107,25 @@ def _join(source: WindowTable, target: WindowTable) -> WindowTable:
         values=np.concatenate([source.values, target.values]),
         waveform=cast("F32", _Joined(source.waveform, target.waveform)),
         targets=np.concatenate([source.targets, target.targets]),
-        tracks={
-            name: replace(track, signal=cast("F32", _Joined(track.signal, target.tracks[name].signal)))
-            for name, track in source.tracks.items()
-        },
+        tracks={name: _joined(track, target.tracks[name]) for name, track in source.tracks.items()},
+        reference=None if source.reference is None or target.reference is None else _joined(source.reference, target.reference),
     )
 
 
+def _joined(first: Track, second: Track) -> Track:
+    return replace(first, signal=cast("F32", _Joined(first.signal, second.signal)))
+
+
 def _shape(table: WindowTable, what: str) -> Any:
+    if what == "reference":
+        return None if table.reference is None else _form(table.reference)
     if what != "tracks":
         return getattr(table, what)
-    return {name: (track.channels, track.fs, track.signal.shape[1:]) for name, track in table.tracks.items()}
+    return {name: _form(track) for name, track in table.tracks.items()}
+
+
+def _form(track: Track) -> tuple[Any, ...]:
+    return track.channels, track.fs, track.signal.shape[1:]
 
 
 class _Joined:
@@ -198,15 +211,17 @@ def shuffled_labels(table: WindowTable, fold: Fold, rng: np.random.Generator) ->
     """Return the table with labels handed on between the subjects of the training side: the negative control.
 
     Each subject gets windows' labels of another subject, drawn at random. Test labels stay, so a model that learns from this
-    table can only know the population: its MASE must be near 1, or something has leaked.
+    table can only know the population: its MASE must be near 1, or something has leaked. The waveform of the reference goes
+    with the labels: it is one more label.
     """
     side = np.concatenate([fold.train, fold.validation])
     subject = table.subject[side]
     people = np.unique(subject)
     order = rng.permutation(people.size)
     donor = {people[a]: people[b] for a, b in zip(order, np.roll(order, 1), strict=True)}
-    targets = table.targets.copy()
+    giver = np.arange(len(table))
     rows = {person: side[subject == person] for person in people}
     for person in people:
-        targets[rows[person]] = table.targets[rng.choice(rows[donor[person]], rows[person].size)]
-    return replace(table, targets=targets)
+        giver[rows[person]] = rng.choice(rows[donor[person]], rows[person].size)
+    reference = None if table.reference is None else _picked(table.reference, giver)
+    return replace(table, targets=table.targets[giver], reference=reference)

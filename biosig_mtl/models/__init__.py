@@ -13,6 +13,7 @@ from biosig_mtl.models.ati_net import AtiNetSettings, ati_net
 from biosig_mtl.models.cross_stitch import CrossStitchSettings, cross_stitch
 from biosig_mtl.models.ctam_csam import CtamCsamSettings, ctam_csam
 from biosig_mtl.models.dtrn import DtrnSettings, dtrn
+from biosig_mtl.models.extension import Extended, ExtendedSettings
 from biosig_mtl.models.hard_sharing import HardSharingSettings, hard_sharing
 from biosig_mtl.models.histn import Histn, HistnSettings
 from biosig_mtl.models.kem import KemSettings, kem
@@ -57,17 +58,23 @@ MODELS: dict[str, ModelEntry] = {
     "split_merge": ModelEntry(SplitMergeSettings, SplitMerge),
 }
 
+# Networks that are made of a trained one: they are saved and loaded like the others, and no recipe asks for them.
+DERIVED: dict[str, ModelEntry] = {
+    "extended_split_merge": ModelEntry(ExtendedSettings, Extended),
+}
+
 
 def build(name: str, settings: object, spec: InputSpec) -> nn.Module:
     """Make a network from its settings value; weights come from torch's global generator, so seed it before.
 
     Raises `RecipeError` for an unknown name, settings of another model, or settings that do not fit the inputs.
     """
-    if name not in MODELS:
+    known = {**MODELS, **DERIVED}
+    if name not in known:
         near = difflib.get_close_matches(name, MODELS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(MODELS)}"
         raise RecipeError(f"unknown model '{name}'; {hint}")
-    entry = MODELS[name]
+    entry = known[name]
     if not isinstance(settings, entry.settings):
         raise RecipeError(f"model '{name}' needs {entry.settings.__name__}, got {type(settings).__name__}")
     try:
@@ -79,7 +86,7 @@ def build(name: str, settings: object, spec: InputSpec) -> nn.Module:
 def rebuild(name: str, settings: Mapping[str, Any], spec: InputSpec) -> nn.Module:
     """Make a network from settings that were saved with its weights; raise `RecipeError` where this version has others."""
     try:
-        made = MODELS[name].settings(**settings)
+        made = {**MODELS, **DERIVED}[name].settings(**settings)
     except (KeyError, TypeError, ValueError) as error:
         raise RecipeError(f"model '{name}' was saved by another version with other settings: {error}") from error
     return build(name, made, spec)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from biosig_mtl.models.blocks import ResidualBlock
+from biosig_mtl.models.blocks import ResidualBlock, along_time, channels_last
 from biosig_mtl.models.electrodes import ElectrodePool, PowerBands
 
 STRIDES = (4, 8, 16, 32, 64, 128, 256)
@@ -53,7 +53,7 @@ class ConvEncoder(nn.Module):
     """Two strided convolutions and two residual blocks; (B, C, L) → (B, N, D), N ≈ L / stride.
 
     Normalisation is per window (group norm with one group), never over the batch: a window's answer must not depend on its
-    neighbours in the batch.
+    neighbours in the batch. Computed with channels last, see `along_time`; the weights have the shapes of Conv1d.
     """
 
     def __init__(self, channels: int, choice: TokenChoice) -> None:
@@ -69,10 +69,12 @@ class ConvEncoder(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Encode waveforms (B, C, L) as tokens (B, N, D)."""
-        x = self.stem(waveform)
+        x = channels_last(waveform)
+        for layer in self.stem:
+            x = along_time(layer, x)
         for block in self.blocks:
             x = block(x)
-        tokens: Tensor = self.norm(x.transpose(1, 2))
+        tokens: Tensor = self.norm(x.squeeze(2).transpose(1, 2))
         return tokens
 
 

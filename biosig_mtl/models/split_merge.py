@@ -22,22 +22,25 @@ Everything else is our choice:
 
 Extensions of ours, all off with ``paper_mode``: the linear skip from features to predictions, the private head (each
 task-specific split answers its task alone), the mask-coverage penalty of the trainer, the kernel ridge beside the network
-(`biosig_mtl.models.kernel`, ``kernel_landmarks``). ``ordered`` (DBP < SBP by construction)
-is ours too and off unless asked for.
+(`biosig_mtl.models.kernel`, ``kernel_landmarks``), the waveform head (`biosig_mtl.models.waveform_head`). ``ordered`` (DBP <
+SBP by construction) is ours too and off unless asked for.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from biosig_mtl.models.answers import Answers, Heads
 from biosig_mtl.models.classes import outputs_of
-from biosig_mtl.models.merging import Merge, make_merge
+from biosig_mtl.models.merging import Merge, MergeForm, make_merge, merged_width
 from biosig_mtl.models.network import NetworkSettings, kernel_beside, tokens_of
-from biosig_mtl.models.splitting import MasksAct, Normaliser, SplitChoice, SplitHeads, Splitter
-from biosig_mtl.types import Batch, InputSpec, Output
+from biosig_mtl.models.splitting import Attention, Masks, MasksAct, Normaliser, SplitChoice, SplitHeads, make_splitter
+from biosig_mtl.models.tokens import Tokens
+from biosig_mtl.models.waveform_head import Steps, WaveformHead, times
+from biosig_mtl.types import Batch, InputSpec, Output, RecipeError
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,10 @@ class SplitMergeSettings(NetworkSettings):
     """Settings of Split 'n' Merge.
 
     ``heads`` belong to every attention block (heads of 16 features are much faster on CPU than smaller ones);
-    ``temperature`` is τ of the masks.
+    ``temperature`` is τ of the masks. ``masks`` other than ``dynamic``, ``shared_split: false`` and ``merge: none`` are
+    ablations, see `biosig_mtl.models.splitting` and `biosig_mtl.models.merging`. ``attention: low_rank`` costs N instead of N²
+    in splitter and cross-attention; ``attention_rank`` is its r, for each head. ``waveform_head`` tells the waveform of the
+    reference from the shared split (`biosig_mtl.models.waveform_head`), in training at ``waveform_points`` points.
     """
 
     heads: int = 2
@@ -56,6 +62,12 @@ class SplitMergeSettings(NetworkSettings):
     merge: Merge = "cross_attention"
     private_head: bool = True
     paper_mode: bool = False
+    masks: Masks = "dynamic"
+    shared_split: bool = True
+    attention: Attention = "full"
+    attention_rank: int = 8
+    waveform_head: bool = False
+    waveform_points: int = 200
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -64,6 +76,21 @@ class SplitMergeSettings(NetworkSettings):
             raise ValueError(f"need heads >= 1 that divide width, got {self.heads}, {self.width}")
         if self.temperature <= 0.0:
             raise ValueError(f"need temperature > 0, got {self.temperature}")
+        if self.attention_rank < 1:
+            raise ValueError(f"need attention_rank >= 1, got {self.attention_rank}")
+        if self.waveform_points < 1:
+            raise ValueError(f"need waveform_points >= 1, got {self.waveform_points}")
+
+    def split_choice(self) -> SplitChoice:
+        """Return the part of the settings that makes masks."""
+        return SplitChoice(
+            self.heads, self.split_heads, self.mask_normaliser, self.masks_act, self.temperature,
+            self.masks, self.attention, self.attention_rank,
+        )  # fmt: skip
+
+    def merge_form(self) -> MergeForm:
+        """Return what is not the plain form of the merge."""
+        return MergeForm(self.attention, self.attention_rank, self.shared_split)
 
 
 class SplitMerge(nn.Module):
@@ -78,11 +105,12 @@ class SplitMerge(nn.Module):
         self.settings, self.spec = s, spec
         self.paper_mode = s.paper_mode
         self.tokens = tokens_of(s, spec)
-        choice = SplitChoice(s.heads, s.split_heads, s.mask_normaliser, s.masks_act, s.temperature)
-        self.splitter = Splitter(tasks + 1, s.width, choice)
-        self.merger = make_merge(s.merge, tasks, s.width, s.heads, s.dropout)
+        length = tokens_in_a_window(self.tokens, spec) if s.masks in ("static", "random") else 0
+        self.splitter = make_splitter(tasks + int(s.shared_split), length, s.width, s.split_choice())
+        form = s.merge_form()
+        self.merger = make_merge(s.merge, tasks, s.width, s.heads, s.dropout, form)
         outputs = outputs_of(spec.head)
-        self.heads = Heads(tasks, 2 * s.width if s.merge == "concat" else s.width, s.width, s.dropout, outputs)
+        self.heads = Heads(tasks, merged_width(s.merge, s.width, form), s.width, s.dropout, outputs)
         alone = s.private_head and not s.paper_mode
         self.private = Heads(tasks, s.width, s.width, s.dropout, outputs) if alone else None
         self.answers = Answers(
@@ -92,6 +120,8 @@ class SplitMerge(nn.Module):
             unseen=self.tokens.by_electrode,
         )
         self.beside = None if s.paper_mode else kernel_beside(s.kernel_landmarks, spec)
+        # Last, so that all else starts as it would without.
+        self.waveform_head = self._waveform_head() if s.waveform_head and not s.paper_mode else None
 
     @property
     def uses_waveform(self) -> bool:
@@ -107,6 +137,12 @@ class SplitMerge(nn.Module):
     def shown(self) -> dict[str, tuple[str, ...]]:
         """What the columns of the weights in an `Output` belong to, by name."""
         return self.tokens.shown
+
+    def _waveform_head(self) -> WaveformHead:
+        s = self.settings
+        if not self.uses_waveform:
+            raise ValueError("need use_waveform and windows with a waveform for a waveform_head: it tells time from time steps")
+        return WaveformHead(s.width, Steps.of(s.encoder, s.stride, self.spec.samples))
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the embedding H (B, N, D)."""
@@ -131,11 +167,48 @@ class SplitMerge(nn.Module):
         made = Output(predictions, masks=masks, splits=splits, gates=gates, logits=logits)
         if self.private is None:
             return made
-        alone = self.answers.plain(self.private(pool(splits[:, 1:], 0)), batch)
+        # All splits are pooled and the tasks' own taken then: a slice of the splits would cost a full pass backwards.
+        own = pool(splits, 0)[:, -len(self.spec.targets) :]
+        alone = self.answers.plain(self.private(own), batch)
         return replace(made, private=alone.predictions, private_logits=alone.logits)
 
     def forward(self, batch: Batch) -> Output:
         """Return predictions (B, T) in scaled units with masks, splits, private predictions, gates and what was listened to."""
         embedded = self.tokens.look(batch)
         masks, splits = self.split(embedded.tokens)
-        return replace(self.answer(masks, splits, batch), weights=embedded.weights)
+        made = replace(self.answer(masks, splits, batch), weights=embedded.weights)
+        if self.waveform_head is None:
+            return made
+        shared = splits[:, 0] if self.settings.shared_split else embedded.tokens
+        return replace(made, reference=self._told(shared, batch, self.settings.waveform_points))
+
+    def waveform(self, batch: Batch, points: int) -> Tensor:
+        """Return the waveform of the reference (B, S), scaled, at so many points a window, as many as wanted.
+
+        Read from the shared split, or from the embedding where nothing is shared. A network without the head raises
+        `RecipeError`.
+        """
+        embedding = self.embed(batch)
+        shared = self.split(embedding)[1][:, 0] if self.settings.shared_split else embedding
+        return self._told(shared, batch, points)
+
+    def _told(self, shared: Tensor, batch: Batch, points: int) -> Tensor:
+        if self.waveform_head is None:
+            raise RecipeError("the network has no waveform head: set model.waveform_head and train it again")
+        # Time steps of the waveform come first in the row of tokens, and are the only ones of no fixed number.
+        steps = shared.shape[1] - sum(group.tokens for group in self.tokens.groups)
+        pooled = self.tokens.pool(shared, self.settings.pool, batch)
+        told: Tensor = self.waveform_head(shared[:, :steps], pooled, times(points).to(shared.device))
+        return told
+
+
+def tokens_in_a_window(tokens: Tokens, spec: InputSpec) -> int:
+    """Return N of the windows that a network is made for; draws nothing from chance."""
+    known = sum(group.tokens for group in tokens.groups)
+    if tokens.waveform is None:
+        return known
+    tokens.waveform.eval()
+    with torch.no_grad():
+        steps = tokens.waveform(torch.zeros(1, len(spec.waveform_channels), spec.samples))
+    tokens.waveform.train()
+    return known + int(steps.shape[1])

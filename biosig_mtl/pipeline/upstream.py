@@ -118,7 +118,7 @@ class Preparation:
                 reference.add(str(getattr(step, "name", None) or self.windowing.reference))
         steps = tuple(s for s in self.steps if getattr(s, "channel", None) not in reference)
         windowing = replace(self.windowing, label="record", require_label=False, steady_label=False, min_record_s=0.0)
-        return replace(self, steps=steps, windowing=windowing)
+        return replace(self, steps=steps, windowing=replace(windowing, reference_waveform=False))
 
 
 def preparation(recipe: Recipe) -> Preparation:
@@ -146,12 +146,11 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe's upstream blocks with every default filled in: the content of the store's digest."""
     made = preparation(recipe)
     steps = [{"step": c["step"], **asdict(s)} for c, s in zip(recipe.signal, made.steps, strict=True)]  # type: ignore[call-overload]
-    return {
-        "task": recipe.task,
-        "signal": steps,
-        "windows": asdict(made.windowing),
-        "features": asdict(made.features),
-    }
+    windowing = asdict(made.windowing)
+    if not made.windowing.reference_waveform:
+        # Stores of before there was the word are the same stores.
+        del windowing["reference_waveform"]
+    return {"task": recipe.task, "signal": steps, "windows": windowing, "features": asdict(made.features)}
 
 
 def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -167,7 +166,8 @@ def check(recipe: Recipe, channels: Mapping[str, ChannelInfo]) -> tuple[tuple[st
     for name in made.windowing.channels:
         if name not in present:
             raise RecipeError(f"windows.channels: '{name}' is not made by any step; there are {', '.join(sorted(present))}")
-    if made.windowing.label == "reference" and made.windowing.reference not in present:
+    wanted = made.windowing.label == "reference" or made.windowing.reference_waveform
+    if wanted and made.windowing.reference not in present:
         raise RecipeError(f"windows.reference: there is no channel '{made.windowing.reference}'")
     planned = features.plan(made.features, present, made.task)
     carried = {*made.windowing.channels, *made.windowing.optional}

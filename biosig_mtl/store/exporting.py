@@ -83,5 +83,7 @@ _EXPORTS = {"zarr": _export_zarr, "hdf5": _export_hdf5, "parquet": _export_parqu
 
 
 def _exported(table: WindowTable) -> dict[str, NDArray[Any]]:
-    tracks = {f"track_{name}": np.asarray(track.signal) for name, track in table.tracks.items()}
-    return {"values": table.values, "waveform": np.asarray(table.waveform), "targets": table.targets, **tracks}
+    told = {f"track_{name}": np.asarray(track.signal) for name, track in table.tracks.items()}
+    if table.reference is not None:
+        told["reference"] = np.asarray(table.reference.signal)
+    return {"values": table.values, "waveform": np.asarray(table.waveform), "targets": table.targets, **told}

@@ -22,6 +22,10 @@ TRACK = "track."
 """What the arrays of tracks are called in a lot, before the name of the modality."""
 
 
+REFERENCE = "reference"
+"""What the waveform of the reference signal is called in a lot, and where its sidecar tells of it."""
+
+
 def sidecar(folder: Path, number: int) -> Path:
     """Return the path of a lot's sidecar."""
     return folder / "lots" / f"{number:05d}.json"

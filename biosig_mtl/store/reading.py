@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.store.files import TRACK, damaged, read_json, sha256, sidecar
+from biosig_mtl.store.files import REFERENCE, TRACK, damaged, read_json, sha256, sidecar
 from biosig_mtl.types import F32, DataError, Track, WindowTable
 
 _ARRAYS = ("values", "waveform", "targets", "fingerprints")
@@ -62,12 +62,13 @@ def read(folder: Path) -> WindowTable:
         fs=float(full[0]["fs"]),
         targets=joined["targets"],
         target_names=tuple(full[0]["target_names"]),
-        tracks={name: _track(name, told, maps) for name, told in full[0].get("tracks", {}).items()},
+        tracks={name: _signal(f"{TRACK}{name}", told, maps) for name, told in full[0].get("tracks", {}).items()},
+        reference=_signal(REFERENCE, full[0][REFERENCE], maps) if REFERENCE in full[0] else None,
     )
 
 
-def _track(name: str, told: Mapping[str, Any], maps: Sequence[Mapping[str, NDArray[Any]]]) -> Track:
-    signal = cast("F32", Sharded([m[f"{TRACK}{name}"] for m in maps]))
+def _signal(key: str, told: Mapping[str, Any], maps: Sequence[Mapping[str, NDArray[Any]]]) -> Track:
+    signal = cast("F32", Sharded([m[key] for m in maps]))
     return Track(tuple(told["channels"]), float(told["fs"]), signal)
 
 
@@ -153,7 +154,7 @@ def _memory_map(path: Path) -> dict[str, NDArray[Any]]:
         size = int(raw[:8].view(np.uint64)[0])
         header = json.loads(raw[8 : 8 + size].tobytes())
         out = {}
-        for name in (*_ARRAYS, *(key for key in header if key.startswith(TRACK))):
+        for name in (*_ARRAYS, *(key for key in header if key.startswith(TRACK) or key == REFERENCE)):
             entry = header[name]
             start, stop = (8 + size + offset for offset in entry["data_offsets"])
             out[name] = raw[start:stop].view(kinds[entry["dtype"]]).reshape(entry["shape"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.store.files import TRACK, commit, make_folder, parquet, read_json, sha256, sidecar, to_json
+from biosig_mtl.store.files import REFERENCE, TRACK, commit, make_folder, parquet, read_json, sha256, sidecar, to_json
 from biosig_mtl.types import DataError, Features, Rejected, Windows
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def write_lot(folder: Path, number: int, lot: Lot, dataset: Mapping[str, Any]) -
         "rejected": [[r.record, None if math.isnan(r.onset_s) else r.onset_s, r.reason] for r in lot.rejected],
         "notes": [list(note) for note in lot.notes],
         "examples": list(lot.examples),
+        **_told_reference(lot),
     }
     base = sidecar(folder, number)
     commit(base.with_suffix(".safetensors"), shard)
@@ -103,8 +104,8 @@ def finish(
 
     sidecars = [read_json(sidecar(folder, i), "windows") for i in range(count)]
     full = [s for s in sidecars if s["windows"]]
-    for key in ("names", "waveform_channels", "target_names", "fs", "tracks"):
-        if any(s[key] != full[0][key] for s in full):
+    for key in ("names", "waveform_channels", "target_names", "fs", "tracks", REFERENCE):
+        if any(s.get(key) != full[0].get(key) for s in full):
             hint = ", with the hz of every track in the recipe" if key == "tracks" else ""
             raise DataError(f"{folder}: the lots do not agree on their {key}; delete this folder and run prepare again{hint}")
     frames = [pd.read_parquet(sidecar(folder, s["lot"]).with_suffix(".parquet")) for s in full]
@@ -167,7 +168,14 @@ def _arrays(lot: Lot) -> dict[str, NDArray[Any]]:
         "targets": np.concatenate([w.targets for w, _ in pairs]),
         "fingerprints": np.concatenate([w.facts["fingerprints"] for w, _ in pairs]),
         **{f"{TRACK}{name}": _track(name, [f for _, f in pairs]) for name in pairs[0][1].tracks},
+        **({REFERENCE: np.concatenate(told)} if (told := [w.reference.signal for w, _ in pairs if w.reference]) else {}),
     }
+
+
+def _told_reference(lot: Lot) -> dict[str, Any]:
+    """Return what the sidecar says of the reference waveform: nothing where there is none, as before there was the word."""
+    found = next((w.reference for w in lot.windows if w.reference), None)
+    return {REFERENCE: {"channels": list(found.channels), "fs": float(found.fs)}} if found else {}
 
 
 def _track(name: str, features: list[Features]) -> NDArray[Any]:

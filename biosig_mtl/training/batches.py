@@ -32,7 +32,11 @@ __all__ = [
 
 
 class BatchSource:
-    """Scaled windows of some rows of a table; positions count within ``rows``. Only ``tracks`` by name are read."""
+    """Scaled windows of some rows of a table; positions count within ``rows``. Only ``tracks`` by name are read.
+
+    The waveform of the reference goes with the batches only after ``reference`` is set: only a loss may ask for it, and those
+    that predict never do.
+    """
 
     def __init__(self, table: WindowTable, rows: I64, scaler: Scaler, *, waveform: bool, tracks: tuple[str, ...] = ()) -> None:
         values, missing = scaler.values(table.values[rows])
@@ -41,6 +45,7 @@ class BatchSource:
         self._targets = torch.from_numpy(scaler.targets(table.targets[rows]))
         self._waveform, self._tracks = waveform, tracks
         self.weight = torch.ones(len(rows))
+        self.reference = False
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -60,7 +65,7 @@ class BatchSource:
             tracks[name], present[name] = self._track(name, self.rows[positions.numpy()])
         return Batch(
             waveform, self._values[positions], self._missing[positions], self._targets[positions], self.weight[positions],
-            tracks, present,
+            tracks, present, reference=self._reference(self.rows[positions.numpy()]) if self.reference else None,
         )  # fmt: skip
 
     def _track(self, name: str, rows: I64) -> tuple[Tensor, Tensor]:
@@ -76,6 +81,12 @@ class BatchSource:
                 raise self._broken(int(rows[window]), track.channels[channel])
             raw = np.where(present[..., None], raw, np.float32(0.0))
         return torch.from_numpy(self._scaler.track(name, raw, present)), torch.from_numpy(present)
+
+    def _reference(self, rows: I64) -> Tensor:
+        """Return the scaled waveform of the reference (B, L), NaN where unknown."""
+        if self._table.reference is None:
+            raise DataError("the windows have no reference waveform: set windows.reference_waveform and prepare them anew")
+        return torch.from_numpy(self._scaler.reference_waveform(self._table.reference.signal[rows][:, 0]))
 
     def _not_finite(self, raw: NDArray[np.floating], rows: I64) -> DataError:
         window, channel = np.argwhere(~np.isfinite(raw).all(axis=2))[0]

@@ -7,37 +7,41 @@ that was not: everything that chance or an optimiser remembers is in the trainin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from biosig_mtl.training.aggregation import AGGREGATORS
 from biosig_mtl.training.batches import check_table, shuffled, subject_weights
+from biosig_mtl.training.cosines import cosine_columns, fixed_positions, mean_cosines, measured
+from biosig_mtl.training.descent import Descent
+from biosig_mtl.training.flatness import Chance
 from biosig_mtl.training.hooks import NO_HOOKS, Hooks
 from biosig_mtl.training.independence import IndependenceTerm, ramp
 from biosig_mtl.training.kernel import choose_share, fit_kernel
 from biosig_mtl.training.losses import Objective, mask_coverage
+from biosig_mtl.training.optimiser import groups, rate
 from biosig_mtl.training.precision import autocast, bf16_pays
 from biosig_mtl.training.prediction import EVALUATION_BATCH, as_network, device_of, moved, predict, source_for
+from biosig_mtl.training.remarks import target_remarks
 from biosig_mtl.training.scaling import Scaler
 from biosig_mtl.training.scoring import validation_scores
 from biosig_mtl.training.settings import TrainingSettings
 from biosig_mtl.training.severity import Severity, has_raters
+from biosig_mtl.training.skip_start import start_skip
 from biosig_mtl.training.state import fingerprint, own_chance, read_state, write_state
 from biosig_mtl.training.tally import Tally
-from biosig_mtl.training.warm_start import Start, heads_start, ridge_start
 from biosig_mtl.training.weighting import LossWeights
 from biosig_mtl.types import F64, Batch, DataError, Fold, Output, WindowTable
 
 __all__ = ["FitResult", "TrainingData", "fit", "predict"]
 
-SEVERITY_RATE = 10.0
 Row = dict[str, float]
 OnEpoch = Callable[[Row], None]
 
@@ -131,10 +135,12 @@ class _Run:
         self.rng = torch.Generator().manual_seed(seed)
         as_network(model).answers.set_target_scale(torch.from_numpy(scaler.target_mean), torch.from_numpy(scaler.target_scale))
         if settings.skip_start == "ridge" and as_network(model).answers.skip is not None:
-            self._start_skip(table.subject[fold.train], seed)
+            start_skip(model, self.train, self.objective, self.train_subject, seed)
         self.weights = LossWeights(settings.weighting, len(self.targets), settings.fixed_weights).to(device)
         self.term: IndependenceTerm | None = None
-        self.optimiser = torch.optim.AdamW(_groups(model, [self.weights, self.severity], settings), lr=settings.lr)
+        self.optimiser = torch.optim.AdamW(groups(model, [self.weights, self.severity], settings), lr=settings.lr)
+        self.descent = self._make_descent()
+        self.fixed = fixed_positions(len(self.train), settings.batch_size, seed)
         self.average = {n: p.detach().clone() for n, p in model.named_parameters()} if settings.average else {}
         self.epoch, self.step = 0, 0
         self.history: list[Row] = []
@@ -146,20 +152,13 @@ class _Run:
                 model, moved(self.train.batch(torch.arange(min(len(self.train), settings.batch_size))), model)
             )
 
-    def _start_skip(self, subject: NDArray[np.str_], seed: int) -> None:
-        answers = as_network(self.model).answers
-        inputs, targets = self.train.linear_inputs()
-        columns = [*answers.seen, *(len(self.spec.features) + column for column in answers.seen)]
-        shown = inputs[:, columns].double().numpy()
-        weight = self.train.weight.double()
-        if answers.outputs == 1:
-            said = answers.said_for(targets.to(device_of(self.model))).double().cpu().numpy()
-            slopes, offsets = ridge_start(shown, said, subject, weight.numpy(), seed)
-        else:
-            each = self.objective.weights(targets, weight).numpy()
-            start = Start(shown, targets.double().numpy(), subject, each, seed)
-            slopes, offsets = heads_start(start, self.spec.head, answers.outputs)
-        answers.set_linear_skip(torch.from_numpy(slopes), torch.from_numpy(offsets))
+    def _make_descent(self) -> Descent | None:
+        """Return what weighs gradients, None where the gradient of the plain total is all that is needed."""
+        s = self.settings
+        if s.weighting not in AGGREGATORS and not s.flat_radius:
+            return None
+        others = [p for other in (self.weights, self.severity) if other is not None for p in other.parameters()]
+        return Descent(self.model, others, s.weighting, s.flat_radius)
 
     @property
     def finished(self) -> bool:
@@ -174,15 +173,16 @@ class _Run:
         skipped = self.term.skipped if self.term is not None else 0
         for positions in self._order():
             batch = self.settings.augmentation.apply(self.train.batch(positions), self.rng, self.spec)
-            batch = moved(batch, self.model)
-            if self.severity is not None:
-                batch = replace(batch, offset=self.severity(positions))
-            self._step(batch, tally)
+            self._step(self._with_severity(batch, positions), tally)
         self.weights.end_epoch(tally.losses())
         row = self._row(tally, skipped)
         self.epoch += 1
         self.history.append(row)
         return row
+
+    def _with_severity(self, batch: Batch, positions: Tensor) -> Batch:
+        batch = moved(batch, self.model)
+        return batch if self.severity is None else replace(batch, offset=self.severity(positions))
 
     def _order(self) -> Iterable[Tensor]:
         order = self.hooks.order
@@ -192,15 +192,24 @@ class _Run:
     def _step(self, batch: Batch, tally: Tally) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.lr * self._rate() * group["share"]
+        chance = Chance(self.model) if self.settings.flat_radius else None
         with autocast(self.model, on=self.bf16):
             out: Output = self.model(batch)
-        total = self._loss(out, batch, tally)
+        losses, present = self._judge(out.predictions, out.logits, batch)
+        tally.add_losses(losses, present)
+        each = self.weights.each(losses, present)
+        terms = list(self._terms(out, batch, tally))
+        total: Tensor = sum(terms, start=each.sum())
         if not bool(torch.isfinite(total)):
             raise DataError(
                 f"the loss is not finite in epoch {self.epoch}: lower training.lr, or look for extreme values in the inputs"
             )
         self.optimiser.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        if self.descent is None:
+            total.backward()  # type: ignore[no-untyped-call]
+        else:
+            rest = torch.stack([term.to(each) for term in terms]).sum() if terms else None
+            tally.cosines.append(self.descent(each, present, rest, lambda w: self._losses_at(w, batch, chance)))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
         self.optimiser.step()
         self.step += 1
@@ -209,30 +218,35 @@ class _Run:
         self._average()
         tally.add(total, norm, out.splits)
 
-    def _loss(self, out: Output, batch: Batch, tally: Tally) -> Tensor:
+    def _losses_at(self, weights: Mapping[str, Tensor], batch: Batch, chance: Chance | None) -> Tensor:
+        """Return the weighted losses (T,) of a batch as the network would have them with other weights, by the same chance."""
+        assert chance is not None
+        fixed = batch if batch.offset is None else replace(batch, offset=batch.offset.detach())
+        with chance.again(), autocast(self.model, on=self.bf16):
+            out: Output = functional_call(self.model, dict(weights), (fixed,))
+        return self.weights.each(*self._judge(out.predictions, out.logits, fixed))
+
+    def _terms(self, out: Output, batch: Batch, tally: Tally) -> Iterator[Tensor]:
+        """Yield everything that is added to the losses of the targets."""
         s = self.settings
-        losses, present = self._judge(out.predictions, out.logits, batch)
-        tally.add_losses(losses, present)
-        total: Tensor = self.weights(losses, present)
         if out.private is not None and s.private_head_weight:
             alone, _ = self._judge(out.private, out.private_logits, batch)
-            total = total + s.private_head_weight * alone.sum()
+            yield s.private_head_weight * alone.sum()
         for i, early in enumerate(out.early if s.early_weight else ()):
             said, _ = self._judge(early, out.early_logits[i] if out.early_logits else None, batch)
-            total = total + s.early_weight * said.sum()
+            yield s.early_weight * said.sum()
         for extra in self.hooks.extra:
-            total = total + extra(self.model, out, batch, self.epoch)
+            yield extra(self.model, out, batch, self.epoch)
         if self.severity is not None and s.severity_ridge:
-            total = total + s.severity_ridge * self.severity.penalty()
+            yield s.severity_ridge * self.severity.penalty()
         if out.masks is not None and s.mask_coverage_weight and not getattr(self.model, "paper_mode", False):
-            total = total + s.mask_coverage_weight * mask_coverage(out.masks.float())
+            yield s.mask_coverage_weight * mask_coverage(out.masks.float())
         share = ramp(self.epoch, s.mi_ramp_epochs)
         if out.splits is not None and s.penalises_dependence and share > 0:
             dependence = self._dependence(out.splits)
             if dependence is not None:
                 tally.dependence.append(float(dependence.detach()))
-                total = total + s.mi_weight * share * dependence
-        return total
+                yield s.mi_weight * share * dependence
 
     def _judge(self, predictions: Tensor, logits: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
         logits = logits.float() if logits is not None else None
@@ -247,11 +261,7 @@ class _Run:
         return IndependenceTerm(self.settings.mi, self.settings.mi_pairs, splits, width, device_of(self.model))
 
     def _rate(self) -> float:
-        total = self.settings.epochs * math.ceil(len(self.train) / self.settings.batch_size)
-        done = (self.step + 1) / total
-        if done < self.settings.warmup:
-            return done / self.settings.warmup
-        return 0.5 + 0.5 * math.cos(math.pi * (done - self.settings.warmup) / (1.0 - self.settings.warmup))
+        return rate(self.settings, self.step, len(self.train))
 
     def _average(self) -> None:
         # The average starts as the weights themselves and forgets that start, or a short run would keep its random beginning.
@@ -270,6 +280,7 @@ class _Run:
         row |= {f"loss_{name}": float(x) for name, x in zip(self.targets, tally.losses(), strict=True)}
         row |= {"validation": score}
         row |= {f"validation_{name}": float(x) for name, x in zip(self.targets, scores, strict=True)}
+        row |= cosine_columns(self.targets, self._cosines(tally))
         row |= {
             "mi": float(np.mean(tally.dependence)) if tally.dependence else math.nan,
             "mi_weight": self.settings.mi_weight * ramp(self.epoch, self.settings.mi_ramp_epochs),
@@ -279,6 +290,18 @@ class _Run:
             "grad_norm": tally.mean_norm(),
         }
         return row
+
+    def _cosines(self, tally: Tally) -> F64:
+        """Return the cosines between the gradients of targets: of all steps where these had them, else on one fixed batch."""
+        if self.descent is not None or len(self.targets) == 1:
+            return mean_cosines(tally.cosines, len(self.targets))
+        batch = self._with_severity(self.train.batch(self.fixed), self.fixed)
+
+        def judge() -> tuple[Tensor, Tensor]:
+            out: Output = self.model(batch)
+            return self._judge(out.predictions, out.logits, batch)
+
+        return measured(judge, self.model)
 
     def _validate(self) -> F64:
         if len(self.validation) == 0:
@@ -303,6 +326,7 @@ class _Run:
             "weights": self.weights.state_dict(),
             "severity": self.severity.state_dict() if self.severity is not None else None,
             "term": self.term.state_dict() if self.term is not None else None,
+            "descent": self.descent.state_dict() if self.descent is not None else None,
             "average": self.average,
             "best": self.best,
             "numbers": [self.epoch, self.step, self.best_epoch, self.best_score, self.bf16],
@@ -322,6 +346,8 @@ class _Run:
         if state["term"] is not None:
             self.term = self._make_term(state["term"]["splits"], state["term"]["width"])
             self.term.load_state_dict(state["term"])
+        if self.descent is not None:
+            self.descent.load_state_dict(state["descent"])
         device = device_of(self.model)
         self.average = {k: v.to(device) for k, v in state["average"].items()}
         self.best, self.history = state["best"], state["history"]
@@ -356,35 +382,13 @@ class _Run:
 
     def _warnings(self) -> tuple[str, ...]:
         told = []
+        if self.descent is not None and self.descent.skipped:
+            told.append(
+                f"weighting '{self.settings.weighting}' found no direction {self.descent.skipped} times: the sum was taken"
+            )
         if len(self.validation) == 0:
             told.append("no validation windows: the last epoch was kept, and no kernel stands beside the network")
         elif self.best_epoch == self.settings.epochs - 1 > 0:
             told.append(f"the last epoch ({self.best_epoch}) was the best: train longer")
-        for t, name in enumerate(self.targets):
-            if len(self.validation) and not np.isfinite(self.validation_targets[:, t]).any():
-                told.append(f"target '{name}' is unknown in all validation windows and did not steer early stopping")
-            told += self._absent_classes(t, name)
-        return tuple(told)
-
-    def _absent_classes(self, t: int, name: str) -> list[str]:
-        words = self.spec.head[t].names()
-        here = np.unique(self.train_targets[np.isfinite(self.train_targets[:, t]), t])
-        return [f"no training window has the class '{word}' of '{name}'" for k, word in enumerate(words) if k not in here]
-
-
-def _groups(model: nn.Module, others: list[nn.Module | None], settings: TrainingSettings) -> list[dict[str, Any]]:
-    """Decay matrices, not biases, norms, embeddings, loss weights or severities; the linear skip learns at its own pace.
-
-    Severities learn faster: each sees the windows of one person only.
-    """
-    skip = as_network(model).answers.skip
-    slow = [p for p in skip.parameters() if p.requires_grad] if skip is not None else []
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad and all(p is not s for s in slow)]
-    weighing, severe = (list(other.parameters()) if other is not None else [] for other in others)
-    decayed = [p for name, p in named if name.endswith("weight") and p.ndim > 1]
-    rest = [p for name, p in named if not (name.endswith("weight") and p.ndim > 1)]
-    return [
-        {"params": decayed, "weight_decay": settings.weight_decay, "share": 1.0},
-        {"params": [*rest, *weighing], "weight_decay": 0.0, "share": 1.0},
-        {"params": slow, "weight_decay": 0.0, "share": settings.skip_rate},
-    ] + ([{"params": severe, "weight_decay": 0.0, "share": SEVERITY_RATE}] if severe else [])
+        known = self.validation_targets if len(self.validation) else None
+        return (*told, *target_remarks(self.targets, self.spec.head, self.train_targets, known))

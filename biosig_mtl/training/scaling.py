@@ -27,7 +27,7 @@ class Scaler:
     A feature without spread or without any value in the training part has scale 0 and becomes 0 everywhere. ``fitted_rows``
     lets the audit prove that nothing outside the training part was looked at. ``tracks`` are centre and spread (2, C) of the
     channels of each track that is not in `BY_WINDOW`. Targets whose head has classes become class numbers: their mean is 0 and
-    their scale 1.
+    their scale 1. ``reference`` are mean and standard deviation (2,) of the waveform of the reference, None without one.
     """
 
     feature_center: F64
@@ -39,6 +39,7 @@ class Scaler:
     fitted_rows: I64
     tracks: Mapping[str, F64] = field(default_factory=dict)
     heads: tuple[Head, ...] = ()
+    reference: F64 | None = None
 
     @classmethod
     def fit(cls, table: WindowTable, rows: I64) -> Scaler:
@@ -52,8 +53,9 @@ class Scaler:
         classed = np.array([head.classes > 0 for head in table.head])
         mean, spread = np.where(classed, 0.0, mean), np.where(classed, 1.0, spread)
         tracks = {name: _track_scale(track, rows) for name, track in table.tracks.items() if name not in BY_WINDOW}
+        told = None if table.reference is None else _track_scale(table.reference, rows)[:, 0]
         done = np.array(rows, dtype=np.int64)
-        return cls(center, scale, wave_center, wave_scale, mean, spread, done, tracks, tuple(table.heads))
+        return cls(center, scale, wave_center, wave_scale, mean, spread, done, tracks, tuple(table.heads), told)
 
     def values(self, raw: NDArray[np.floating]) -> tuple[F32, NDArray[np.bool_]]:
         """Return scaled features (n, F) without NaN, and where they were missing (n, F)."""
@@ -77,6 +79,13 @@ class Scaler:
             scaled = (raw - center[:, None]) / scale[:, None]
         clipped = np.clip(scaled, -WAVEFORM_CLIP, WAVEFORM_CLIP)
         return np.asarray(clipped if present.all() else np.where(present[..., None], clipped, 0.0), dtype=np.float32)
+
+    def reference_waveform(self, raw: NDArray[np.floating]) -> F32:
+        """Return scaled waveforms of the reference, shape as given; NaN stays NaN."""
+        if self.reference is None:
+            raise DataError("the scales were fitted on windows without a reference waveform: fit them anew")
+        center, scale = self.reference.astype(np.float32)
+        return np.asarray((raw - center) / scale, dtype=np.float32)
 
     def targets(self, raw: NDArray[np.floating]) -> F32:
         """Return scaled targets (n, T), class numbers where a head has classes; NaN stays NaN."""

@@ -26,7 +26,10 @@ class TrainingSettings:
     loss
         Of scaled targets: ``huber`` (δ = 1 standard deviation), ``mae`` or ``mse``; heads of classes have their own.
     weighting, fixed_weights
-        How the losses of the targets become one, see `LossWeights`.
+        How the losses of the targets become one, see `LossWeights`, or which rule weighs their gradients, see
+        `biosig_mtl.training.aggregation`; rules need the extra ``grad``.
+    flat_radius
+        ρ of steps that look for flat minima, see `biosig_mtl.training.flatness`; 0 = off. Each target costs one pass more.
     mi, mi_weight, mi_ramp_epochs, mi_pairs
         The term that keeps splits distinct, its weight λ, the epochs over which λ rises, and the pairs that it sees.
         λ = 0 is the same as ``mi: none``.
@@ -63,6 +66,7 @@ class TrainingSettings:
     loss: Loss = "huber"
     weighting: Weighting = "sum"
     fixed_weights: tuple[float, ...] = ()
+    flat_radius: float = 0.0
     mi: Independence = "uhsic"
     mi_weight: float = 0.1
     mi_ramp_epochs: int = 10
@@ -96,6 +100,7 @@ class TrainingSettings:
             "mask_coverage_weight",
             "skip_rate",
             "severity_ridge",
+            "flat_radius",
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"need {name} >= 0, got {getattr(self, name)}")

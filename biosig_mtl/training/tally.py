@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from biosig_mtl.types import F64
+
 
 class Tally:
     """Sums over the batches of one epoch."""
@@ -13,6 +15,7 @@ class Tally:
         self._losses, self._batches = torch.zeros(targets, dtype=torch.float64), torch.zeros(targets, dtype=torch.float64)
         self._total, self._norm, self._steps = 0.0, 0.0, 0
         self.dependence: list[float] = []
+        self.cosines: list[F64] = []  # between the gradients of targets, (T, T), where a step has them
         self.split_std = float("nan")
 
     def add_losses(self, losses: Tensor, present: Tensor) -> None:

@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.types import F64, Bool, DataError, Record, Rejected, Task, WindowBeats, Windows, missing_channel
+from biosig_mtl.types import F64, Bool, DataError, Record, Rejected, Task, Track, WindowBeats, Windows, missing_channel
 from biosig_mtl.windows.grid import Grid, Limits, Verdicts, beats_in, crosses_seam, faults, keep_beats, means_of, take_rows
 from biosig_mtl.windows.identity import fingerprints
-from biosig_mtl.windows.labels import ReferenceRules, reference_targets
+from biosig_mtl.windows.labels import ReferenceRules, reference_targets, reference_waveform
 from biosig_mtl.windows.quality import Bounds, Means, check_bounds
 from biosig_mtl.windows.ratings import record_targets, track_targets
 from biosig_mtl.windows.trails import trail
@@ -34,7 +34,8 @@ class Windowing:
     ``label`` says where targets come from: beats of the channel ``reference``, the ``record`` labels of the data set
     (``require_label: false`` keeps windows without any, for prediction), or its label channels: the mean over each window
     (``track``; ``steady_label`` refuses windows in which it changes). ``trails`` are channels, at their own rates, whose last
-    so many seconds go with each window; a record without one of them has NaN there.
+    so many seconds go with each window; a record without one of them has NaN there. ``reference_waveform`` keeps the waveform
+    of ``reference`` beside each window, for networks that learn to tell it; it is never among their inputs.
     Shares (``max_flat``, ``max_clipped``) are of the window's length; ``min_sqi`` holds for every required channel. ``limits``
     gives the least and the greatest mean that any index of quality may have in a window (None: no limit), ``max_motion`` the
     greatest ``motion`` in g; an index that a channel does not have, or that is not known there, refuses nothing.
@@ -49,6 +50,7 @@ class Windowing:
     reference: str = "abp"
     require_label: bool = True
     steady_label: bool = False
+    reference_waveform: bool = False
     trails: dict[str, float] = field(default_factory=dict)
     rules: ReferenceRules = field(default_factory=ReferenceRules)
     beats: str | None = None
@@ -154,6 +156,7 @@ def cut(record: Record, windowing: Windowing, task: Task, span: tuple[float, flo
         stimulus=record.stimulus,
         rejected=_rejected(record, grid, verdicts, windowing, span),
         trails={name: trail(record, name, seconds, kept.onset_s + length_s) for name, seconds in windowing.trails.items()},
+        reference=_reference(record, windowing, kept),
     )
 
 
@@ -168,6 +171,7 @@ def cut_rest(record: Record, windowing: Windowing, task: Task) -> Windows | None
     start, stop = record.baseline_s
     length = min(windowing.length_s, stop - start)
     plain = replace(windowing, length_s=length, stride_s=length / 2, label="record", require_label=False, beats=None, trails={})
+    plain = replace(plain, reference_waveform=False)
     onset = stop - length
     # Shifted so that the last window of the grid ends with the rest.
     moved = replace(record, start_s=record.start_s - onset, seams_s=record.seams_s - onset, baseline_s=None)
@@ -181,7 +185,8 @@ def _require(record: Record, windowing: Windowing) -> None:
     for name in needed:
         if name not in record.channels:
             raise missing_channel(record.name, name, record.channels)
-    carried = [n for n in (*needed, *windowing.optional) if n in record.channels]
+    told = [windowing.reference] if windowing.reference_waveform else []
+    carried = [n for n in (*needed, *windowing.optional, *told) if n in record.channels]
     rates = {n: record.channels[n].fs for n in carried}
     # Beats of other channels stay out of the windows where their rate is another; those of a trail go with it.
     rates |= {f"beats of {n}": b.fs for n, b in record.beats.items() if n in carried or n == windowing.beats}
@@ -235,6 +240,12 @@ def _targets(
     if windowing.label == "track":
         return track_targets(record, task, grid, verdicts, steady=windowing.steady_label)
     return record_targets(record, task, grid, verdicts, required=windowing.require_label)
+
+
+def _reference(record: Record, windowing: Windowing, grid: Grid) -> Track | None:
+    if not windowing.reference_waveform:
+        return None
+    return reference_waveform(record, windowing.reference, windowing.rules, grid)
 
 
 def _identity(record: Record, windowing: Windowing, grid: Grid) -> dict[str, NDArray[Any]]:

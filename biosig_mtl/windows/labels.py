@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.types import F32, F64, I64, Record, missing_channel
+from biosig_mtl.types import F32, F64, I64, Record, Track, missing_channel
 from biosig_mtl.windows.grid import Grid, Limits, Verdicts, beats_in, faults
 
 # So many windows are aligned at once.
@@ -88,6 +88,21 @@ def reference_targets(
         "ppg_abp_corr": agreement,
     }
     return np.stack(mean, axis=1), facts
+
+
+def reference_waveform(record: Record, name: str, rules: ReferenceRules, grid: Grid) -> Track:
+    """Return the waveform of the reference in every window, (window, 1, time), in its own unit and at the rate of the grid.
+
+    NaN where the recording has none, and where the pressure lies outside ``rules.min_mmhg`` to ``rules.max_mmhg``: a line that
+    is flushed or zeroed tells nothing of the person. A record without the channel is NaN throughout.
+    """
+    shape = (grid.first.size, 1, grid.samples)
+    if name not in record.channels:
+        return Track((name,), grid.fs, np.full(shape, np.nan, np.float32))
+    raw = np.asarray(grid.cut(record.channels[name].samples), np.float32)
+    # Comparisons with NaN are false, so that what is unknown stays unknown.
+    usable = (raw >= rules.min_mmhg) & (raw <= rules.max_mmhg)
+    return Track((name,), grid.fs, np.where(usable, raw, np.float32(np.nan)).reshape(shape))
 
 
 def _mean_sd(values: F64, window: I64, n: int) -> tuple[F64, F64]:

@@ -306,9 +306,9 @@ def test_a_table_without_facts_of_the_label_tells_unknown(
     assert about.pop("about")["simulated"] is True
     (real / "store.json").write_text(json.dumps(about))
     table = replace(whole, index=whole.index.drop(columns="label_source"))
-    told = running._told(tiny, splits.Protocol(), table, [real], ("person", []))
+    told = running._told(tiny, table, [real], ("person", []))
     assert told["reference"] == "unknown"
     assert told["stamps"] == ()
-    assert running._told(tiny, splits.Protocol(), whole, [real], ("person", []))["reference"] == "invasive"
-    assert running._told(tiny, splits.Protocol(), whole, [place], ("person", []))["stamps"] == ("SIMULATED DATA",)
+    assert running._told(tiny, whole, [real], ("person", []))["reference"] == "invasive"
+    assert running._told(tiny, whole, [place], ("person", []))["stamps"] == ("SIMULATED DATA",)
     assert tables.linked([place]) == []

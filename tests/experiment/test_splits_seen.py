@@ -150,6 +150,26 @@ def test_targets_of_classes_are_asked_as_classes(table: WindowTable) -> None:
     assert "device" not in asked  # there is only one
 
 
+def test_a_table_without_facts_is_asked_for_targets_and_persons(table: WindowTable) -> None:
+    bare = replace(table, index=table.index[["subject"]], names=("a", "b", "c", "d", "e"))
+    assert [one.name for one in splits_seen.asked_of(bare, ROWS)] == ["sbp", "dbp", "person"]
+
+
+def test_maps_of_tracks_agree_or_do_not() -> None:
+    def one(values: list[float]) -> dict[str, Any]:
+        track = {"before_s": list(range(len(values))), "mean": [values, values], "sd": [values, values]}
+        return {"splits": ["shared", "a"], "warnings": [], "maps": {"beat": None, "tracks": {"eeg": track}, "families": {}}}
+
+    up, down = [0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.4, 0.3, 0.2, 0.1]
+    assert splits_seen.gather({"a": one(up), "b": one(up)})["agreement"]["eeg"] == [1, 1]
+    told = splits_seen.gather({"a": one(up), "b": one(down)})
+    assert told["agreement"]["eeg"] == [-1, -1]
+    assert any("maps (eeg)" in w for w in told["sentences"])
+    # Three points say nothing, and neither does a flat map or one of another length.
+    for first, second in ((up[:3], up[:3]), ([0.5] * 5, up), (up[:4], up)):
+        assert "eeg" not in splits_seen.gather({"a": one(first), "b": one(second)})["agreement"]
+
+
 def test_an_unknown_target_does_not_stop_the_report(table: WindowTable) -> None:
     targets = table.targets.copy()
     targets[:, 1] = np.nan

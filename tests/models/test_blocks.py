@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from biosig_mtl.models.answers import Answers
-from biosig_mtl.models.blocks import FeatureDropout, StackedLinear, attend, position_code
-from biosig_mtl.models.encoders import ENCODERS, TokenChoice
+from biosig_mtl.models.blocks import FeatureDropout, ResidualBlock, StackedLinear, StackedNorm, attend, position_code
+from biosig_mtl.models.encoders import ENCODERS, ConvEncoder, TokenChoice
 from biosig_mtl.models.tokens import FeatureTokens, Tokens, families
 from biosig_mtl.types import Batch, InputSpec
 
@@ -157,3 +157,61 @@ def test_said_for_is_what_has_to_be_said() -> None:
     assert torch.equal(plain.said_for(targets), targets)
     plain.set_linear_skip(torch.ones(2, 2), torch.ones(2))
     assert plain.skip is None
+
+
+# ------------------------------------------------------------------------------------------------------------ channels last
+def test_channels_last_is_the_plain_convolution_with_the_same_chance_and_gradients() -> None:
+    torch.manual_seed(0)
+    # In double precision, where nothing but a fault is larger than the tolerance.
+    made = ConvEncoder(3, TokenChoice(8, "conv", 16, dropout=0.3)).double()
+    waveform = torch.randn(4, 3, 97, dtype=torch.float64)
+
+    def plain(x: torch.Tensor) -> torch.Tensor:
+        x = made.stem(x)
+        for block in made.blocks:
+            assert isinstance(block, ResidualBlock)
+            x = torch.relu(x + block.body(x))
+        tokens: torch.Tensor = made.norm(x.transpose(1, 2))
+        return tokens
+
+    told = []
+    for forward in (plain, made):
+        torch.manual_seed(1)
+        made.zero_grad()
+        tokens = forward(waveform)
+        tokens.square().sin().sum().backward()
+        told.append([tokens.detach(), *(p.grad.clone() for p in made.parameters() if p.grad is not None)])
+    assert len(told[0]) == len(told[1]) == 1 + len(list(made.parameters()))
+    assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-10) for a, b in zip(*told, strict=True))
+    single = made.float().eval()
+    assert torch.allclose(single(waveform.float()), plain(waveform.float()), atol=1e-5)
+
+
+def test_a_residual_block_takes_both_shapes() -> None:
+    torch.manual_seed(0)
+    block, x = ResidualBlock(8, 0.0), torch.randn(2, 8, 11)
+    assert torch.allclose(block(x), block(x.unsqueeze(2)).squeeze(2), atol=1e-6)
+    assert torch.allclose(block(x), torch.relu(x + block.body(x)), atol=1e-5)
+
+
+def test_the_average_of_what_is_normalised_is_the_normalised_average() -> None:
+    torch.manual_seed(0)
+    norm = StackedNorm(2, 8)
+    torch.nn.init.normal_(norm.gain)
+    torch.nn.init.normal_(norm.offset)
+    x = torch.randn(2, 3, 5, 8)
+    share = torch.softmax(torch.randn(5), dim=0)[:, None]
+
+    def pool(y: torch.Tensor) -> torch.Tensor:
+        return (share * y).sum(-2)
+
+    assert torch.allclose(norm.pooled(x, pool), pool(norm(x)), atol=1e-6)
+    plain = torch.nn.functional.layer_norm(x[1], (8,), norm.gain[1].flatten(), norm.offset[1].flatten())
+    assert torch.allclose(norm(x)[1], plain, atol=1e-6)
+
+
+def test_attention_may_ask_another_number_of_tokens() -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 9, 4), torch.randn(2, 3, 9, 4)
+    expected = torch.softmax(q @ k.transpose(-1, -2) / 2.0, dim=-1) @ v
+    assert torch.allclose(attend(q, k, v, 1), expected, atol=1e-6)

@@ -132,6 +132,9 @@ class _KilledError(Exception):
         {},
         {"mi": "vclub", "weighting": "uncertainty", "average": 0.0},
         {"mi": "xcov", "weighting": "dwa", "average": 0.9},
+        {"weighting": "upgrad", "flat_radius": 0.05},
+        {"weighting": "pcgrad"},
+        {"weighting": "graddrop", "mi": "vclub"},
     ],
 )
 def test_a_killed_run_goes_on_to_the_same_bits(make_table: MakeTable, tmp_path: Path, words: dict[str, Any]) -> None:
@@ -189,6 +192,8 @@ def test_early_stopping_keeps_the_best_epoch(make_table: MakeTable) -> None:
         {"amp": "auto"},
         {"mask_coverage_weight": 0.5},
         {"private_head_weight": 0.0},
+        {"weighting": "mgda", "mask_coverage_weight": 0.5, "amp": "bf16"},
+        {"weighting": "uncertainty", "flat_radius": 0.05},
         {"average": 0.0, "mi_pairs": "private"},
     ],
 )
@@ -280,6 +285,7 @@ def test_the_timing_trial_leaves_network_and_chance_alone(make_table: MakeTable)
         ({"lr": 0.0}, "lr and grad_clip > 0"),
         ({"average": 1.0}, "average < 1"),
         ({"weighting": "fixed"}, "fixed_weights"),
+        ({"flat_radius": -0.1}, "flat_radius >= 0"),
     ],
 )
 def test_settings_refuse_nonsense(words: dict[str, Any], message: str) -> None:

@@ -12,7 +12,9 @@ from biosig_mtl.training.weighting import LossWeights, Weighting
 LOSSES, BOTH = torch.tensor([2.0, 4.0]), torch.tensor([True, True])
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("sum", 6.0), ("dwa", 6.0), ("fixed", 7.0), ("uncertainty", 3.0)])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("sum", 6.0), ("dwa", 6.0), ("fixed", 7.0), ("uncertainty", 3.0), ("mgda", 6.0)]
+)
 def test_the_first_total(kind: Weighting, expected: float) -> None:
     weights = LossWeights(kind, 2, (1.5, 1.0) if kind == "fixed" else ())
     assert weights(LOSSES, BOTH).item() == pytest.approx(expected)
@@ -56,3 +58,12 @@ def test_uncertainty_learns_the_size_of_each_loss() -> None:
 def test_fixed_weights_need_one_per_target() -> None:
     with pytest.raises(ValueError, match=r"one fixed weight per target \(2\), got 1"):
         LossWeights("fixed", 2, (1.0,))
+
+
+def test_uncertainty_becomes_negative_where_losses_are_small() -> None:
+    weights = LossWeights("uncertainty", 2)
+    assert weights.log_variance is not None
+    small = torch.tensor([0.01, 0.02])
+    with torch.no_grad():
+        weights.log_variance.copy_(small.log())
+    assert weights(small, BOTH).item() < 0
