@@ -187,7 +187,7 @@ def test_it_is_exported_under_its_name(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------- from recordings to a table
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(Cohort(n_subjects=3, records_per_subject=1, record_s=24, fault_share=0.0), tmp_path_factory.mktemp("d") / "c")
+    return write(Cohort(n_subjects=2, records_per_subject=1, record_s=20, fault_share=0.0), tmp_path_factory.mktemp("d") / "c")
 
 
 def small(*overrides: str) -> Recipe:

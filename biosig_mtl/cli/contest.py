@@ -42,7 +42,7 @@ def compare(  # noqa: PLR0913 (the options of a verb are its arguments)
     overrides: SetOption = None,
     *,
     unmatched: Annotated[bool, typer.Option("--unmatched", help="Same width in place of the same size.")] = False,
-    beside: Annotated[bool, typer.Option("--beside", help="Keep the kernel ridge beside networks.")] = False,
+    beside: Annotated[bool, typer.Option("--beside", help="Keep linear skip and kernel ridge beside networks.")] = False,
 ) -> None:
     """Compare models: the same folds, seeds, sizes and trials; gains over single-task networks with their intervals."""
     from biosig_mtl import experiment, pipeline, report_compare

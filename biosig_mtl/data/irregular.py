@@ -111,7 +111,7 @@ def observations(
     subjects
         Whose windows; None: everybody's.
 
-    A question needs a known reading of its own channel on each side that it may look at.
+    A question needs a known reading of its own channel on each side that it may look at, among those that are kept.
 
     Raises
     ------
@@ -174,13 +174,15 @@ def _seen(values: F64, times_s: F64, history: History) -> tuple[F64, F64, I64] |
     if history.after_s:
         sides.append(np.flatnonzero((times_s >= history.gap_s) & (times_s <= history.after_s)))
     sides = [rows[_apart(np.abs(times_s[rows]), history.every_s)] for rows in sides]
-    if not all(np.isfinite(values[rows, 0]).any() for rows in sides):
-        return None
     rows = np.concatenate(sides)
     rows = rows[np.argsort(np.abs(times_s[rows]), kind="stable")]
     which, channel = np.nonzero(np.isfinite(values[rows]))
-    which, channel = which[: history.most], channel[: history.most]
-    return values[rows[which], channel], times_s[rows[which]], channel.astype(np.int64)
+    which, channel = which[: history.most], channel[: history.most].astype(np.int64)
+    # Only now: the nearest readings may all be of other channels.
+    own = times_s[rows[which[channel == 0]]]
+    if not (own < 0.0).any() or (history.after_s and not (own > 0.0).any()):
+        return None
+    return values[rows[which], channel], times_s[rows[which]], channel
 
 
 def _padded(
@@ -251,17 +253,15 @@ def simulated_vitals(settings: SimulatedVitals, seed: int) -> Irregular:
     All chance is that of ``seed``. Real pressures are no stationary Gaussian process: scores here say nothing about people.
     """
     rng, s = np.random.default_rng(seed), settings
-    root: F64 = np.linalg.cholesky(s.between())
+    root = np.asarray(np.linalg.cholesky(s.between()), np.float64)
     mean, noise = np.array(s.mean), np.array(s.noise_sd)
     found, truth, target = [], [], []
     for _ in range(s.n_subjects):
         level = math.sqrt(s.level) * root @ rng.standard_normal(3)
         for _ in range(s.questions):
             times_s, channel = _when(s, rng)
-            course = np.asarray(s.mean) + level + math.sqrt(1.0 - s.level) * _course(times_s, s.length_s, root, rng)
-            read = course[np.arange(len(times_s)), channel] + np.asarray(s.noise_sd)[channel] * rng.standard_normal(
-                len(times_s)
-            )
+            course = mean + level + math.sqrt(1.0 - s.level) * _course(times_s, s.length_s, root, rng)
+            read = course[np.arange(len(times_s)), channel] + noise[channel] * rng.standard_normal(len(times_s))
             found.append((-1, read[:-1], times_s[:-1], channel[:-1]))
             truth.append(course[-1])
             target.append(read[-1])

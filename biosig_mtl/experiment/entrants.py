@@ -16,7 +16,8 @@ from biosig_mtl.recipe import Recipe, choose, find_shipped
 from biosig_mtl.types import InputSpec, RecipeError
 
 SINGLE = "single_task"
-BESIDE = ("kernel_landmarks",)
+# What stands beside a network and answers with it, and how it is switched off.
+BESIDE = {"kernel_landmarks": 0, "linear_skip": False}
 # What each trial changes of the recipe, in this order; every entrant gets the same number of them.
 TRIALS: tuple[dict[str, float], ...] = (
     {},
@@ -56,7 +57,8 @@ class Choice:
 
     ``models`` are names of networks; ``variants`` are changes to the recipe by label: ``{model: {…}, training: {…}}``. Sizes
     are matched to ``parameters``, to the recipe's own network where that is None; with ``matched`` False all keep the width of
-    the recipe. What stands beside networks (the kernel ridge) is left out unless ``beside``: it would hide their differences.
+    the recipe. What stands beside networks (the linear skip, the kernel ridge) is left out unless ``beside``: with it they answer
+    nearly alike, whatever is between.
     """
 
     models: tuple[str, ...] = ()
@@ -139,7 +141,7 @@ def trial(recipe: Recipe, number: int) -> Recipe:
 
 
 def _alone(recipe: Recipe) -> Recipe:
-    return replace(recipe, model={word: value for word, value in recipe.model.items() if word not in BESIDE})
+    return replace(recipe, model={**recipe.model, **BESIDE})
 
 
 def _named(base: Recipe, name: str) -> tuple[str, Recipe]:

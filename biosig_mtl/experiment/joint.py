@@ -20,11 +20,11 @@ from biosig_mtl.evaluation.scores import Absent, plain
 from biosig_mtl.experiment import answers, baseline_jobs, folder, grading, joint_page, members, running, stamps
 from biosig_mtl.experiment.baseline_jobs import BaselineJob
 from biosig_mtl.experiment.entrants import BESIDE, protocol_of
-from biosig_mtl.experiment.joint_jobs import JointJob, read, result, work
+from biosig_mtl.experiment.joint_jobs import JointJob, read, result, rows_digest, work
 from biosig_mtl.experiment.joint_tables import JointTable, joint_folds
 from biosig_mtl.experiment.members import Estimated
 from biosig_mtl.models import baselines
-from biosig_mtl.recipe import Recipe, build, digest
+from biosig_mtl.recipe import Recipe, build
 from biosig_mtl.training.cooccurrence import Cooccurrence
 from biosig_mtl.training.sampling import Sampling
 from biosig_mtl.types import Check, Fold, Predictions, RecipeError, Task, WindowTable
@@ -73,6 +73,7 @@ class _Held:
     absent: list[dict[str, str]] = field(default_factory=list)
     parameters: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    best: dict[str, list[int]] = field(default_factory=dict)
     fitted: list[audit.Fitted] = field(default_factory=list)
 
 
@@ -199,8 +200,8 @@ def _baseline_jobs(held: _Held) -> list[list[BaselineJob]]:
         table = held.table.parts[number].table
         names = [name for name in baselines.names_for(table) if name in (held.terms.baselines or baselines.BASELINES)]
         folds = [held.table.own_fold(number, fold) for one, fold in _tested(held) if one == number]
-        out = held.out / digest([fold.test.tobytes().hex() + fold.train.tobytes().hex() for fold in folds])
-        found.append([BaselineJob(name, fold, recipe.to_dict(), (place,), out) for name in names for fold in folds])
+        content, out = recipe.to_dict(), held.out / "beside"
+        found.append([BaselineJob(name, fold, content, (place,), out / rows_digest(fold)) for name in names for fold in folds])
     return found
 
 
@@ -231,6 +232,7 @@ def _note(held: _Held, label: str, jobs: Sequence[JointJob]) -> None:
     """Note what networks cost and what they were fitted on."""
     told = [result(job) for job in jobs]
     held.seconds[label] = float(sum(one["seconds"] for one in told))
+    held.best[label] = [one["best_epoch"] for one in told]
     first = {job.number: one["parameters"] for job, one in reversed(list(zip(jobs, told, strict=True)))}
     held.parameters[label] = int(sum(first.values()))
     for job, one in zip(jobs, told, strict=True):
@@ -248,7 +250,8 @@ def _content(held: _Held) -> dict[str, Any]:
             "cooccurrence": [asdict(pair) for pair in held.pairs],
             "sets": [_of_set(held, number) for number in range(len(held.table.parts))],
             "people_in_several_sets": [list(pair) for pair in held.table.linked],
-            "notes": list(held.table.notes),
+            "notes": [*held.table.notes, *_unmatched(held)],
+            "best_epochs": held.best,
             "parameters": held.parameters,
             "train_cpu_s": held.seconds,
             "audit": {"passed": all(check.passed for check in checks), "checks": [asdict(check) for check in checks]},
@@ -256,6 +259,15 @@ def _content(held: _Held) -> dict[str, Any]:
     )
     made["headline"] = joint_page.headline(made)
     return made
+
+
+def _unmatched(held: _Held) -> list[str]:
+    """Say so where the weights that were kept are older than the loss of the pairs: it cannot have done anything then."""
+    epochs = held.best.get(MATCHED, [])
+    early = sum(epoch == 0 for epoch in epochs)
+    if not early or not all(pair.ramp_epochs for pair in held.pairs):
+        return []
+    return [f"{MATCHED}: {early} of {len(epochs)} networks were best in epoch 0, where the loss of the pairs has no weight yet"]
 
 
 def _of_set(held: _Held, number: int) -> dict[str, Any]:

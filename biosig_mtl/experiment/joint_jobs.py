@@ -41,10 +41,16 @@ class JointJob:
         """Folder of the job; half-done work on other terms is no part of it."""
         # A network of one set does not know how sets are drawn, or what a lost label is made of.
         terms = {} if self.number >= 0 else {"pairs": [asdict(pair) for pair in self.pairs], "sampling": asdict(self.sampling)}
-        rows = [part.tobytes().hex() for part in (self.fold.train, self.fold.validation, self.fold.test)]
-        what = {"recipes": self.recipes, "stores": [s.name for s in self.stores], "rows": digest(rows), **terms}
+        # The rows say all that a split does: with more seeds, what was trained for the first ones stays.
+        recipes = [{**content, "split": {}} for content in self.recipes]
+        what = {"recipes": recipes, "stores": [s.name for s in self.stores], "rows": rows_digest(self.fold), **terms}
         who = f"set{self.number}" if self.number >= 0 else "joint"
         return self.out / "networks" / f"{who}-seed{self.fold.seed}-fold{self.fold.number}-{digest(what)}"
+
+
+def rows_digest(fold: Fold) -> str:
+    """Return a name of the rows of a fold."""
+    return digest([part.tobytes().hex() for part in (fold.train, fold.validation, fold.test)])
 
 
 def read(recipes: Sequence[Recipe], stores: Sequence[Path]) -> JointTable:

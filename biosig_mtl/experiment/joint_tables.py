@@ -51,7 +51,7 @@ class JointTable:
 
     def own(self, number: int, rows: I64) -> I64:
         """Return which of some rows are of one set, as rows of its own table."""
-        return rows[self.code(rows) == number] - self.starts[number]
+        return np.asarray(rows[self.code(rows) == number] - self.starts[number], dtype=np.int64)
 
     def own_fold(self, number: int, fold: Fold) -> Fold:
         """Return a fold of the joint table as it is for one set alone."""
@@ -274,14 +274,14 @@ def joint_folds(joint: JointTable, own: Sequence[Sequence[Fold]]) -> tuple[Fold,
 def _one_fold(joint: JointTable, turns: Sequence[Sequence[Fold]], j: int, seed: int) -> Fold:
     rows: dict[str, list[I64]] = {"train": [], "validation": [], "test": []}
     for start, folds in zip(joint.starts, turns, strict=False):
-        for part in rows:
-            if part != "test" or j < len(folds):
-                rows[part].append(start + getattr(folds[j % len(folds)], part))
-    train, validation, test = (np.sort(np.concatenate(rows[part])).astype(np.int64) for part in rows)
+        for word in rows:
+            if word != "test" or j < len(folds):
+                rows[word].append(start + getattr(folds[j % len(folds)], word))
+    train, validation, test = (np.sort(np.concatenate(many)).astype(np.int64) for many in rows.values())
     subject = joint.table.subject
     validation = validation[~np.isin(subject[validation], subject[test])]
     train = train[~np.isin(subject[train], np.concatenate([subject[test], subject[validation]]))]
-    for number, one in enumerate(joint.parts):
+    for number, part in enumerate(joint.parts):
         if not joint.own(number, train).size or not joint.own(number, validation).size:
             raise DataError(
                 f"{part.name}: nobody is left to learn from in fold {j}: too many of its people are tested elsewhere"

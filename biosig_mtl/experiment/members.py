@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -29,10 +30,14 @@ from biosig_mtl.recipe import Recipe, build, choose, from_dict
 from biosig_mtl.splits import inner
 from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoint, fit, predict, spec_of
 from biosig_mtl.training.diagnostics import Subjects
+from biosig_mtl.training.masking import Unlabelled, pretrain
 from biosig_mtl.training.prediction import Predicted, predict_full
 from biosig_mtl.types import EMPTY, F64, I64, DataError, Fold, InputSpec, WindowTable
 
 MODEL, CONTROL, TWIN = "model", "control", "twin"
+
+# Gives an untrained network another start, and says what it did; it must not look at what the fold tests.
+Begin = Callable[[nn.Module, WindowTable, Fold], Sequence[str]]
 SECONDS = "seconds.json"
 
 
@@ -119,9 +124,9 @@ class Placed(Protocol):
 J = TypeVar("J", bound=Placed)
 
 
-def train(jobs: Sequence[Job], workers: int) -> Iterator[Job]:
+def train(jobs: Sequence[Job], workers: int, begin: Begin | None = None) -> Iterator[Job]:
     """Train what is not trained yet; yield each job when its result is there."""
-    yield from finish(jobs, work, workers)
+    yield from finish(jobs, work if begin is None else partial(work, begin=begin), workers)
 
 
 def finish(jobs: Sequence[J], work: Callable[[J], None], workers: int) -> Iterator[J]:
@@ -177,13 +182,13 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def work(job: Job) -> None:
+def work(job: Job, begin: Begin | None = None) -> None:
     """Train one network and write its result: the same bytes whatever the number of workers and processors."""
     with one_thread():
-        _work(job)
+        _work(job, begin)
 
 
-def _work(job: Job) -> None:
+def _work(job: Job, begin: Begin | None) -> None:
     recipe = from_dict(job.recipe)
     name, made, training = settings(recipe)
     table = table_for(recipe, job.stores)
@@ -198,7 +203,9 @@ def _work(job: Job) -> None:
     spec = spec_of(table)
     model = fresh(name, made, spec, seed)
     began = time.process_time()
-    found = fit(model, TrainingData(table, fold, scaler), training, seed, folder=job.place)
+    data = TrainingData(table, fold, scaler)
+    said = _start(model, data, training, seed, begin)
+    found = fit(model, data, training, seed, folder=job.place)
     seconds = time.process_time() - began
     tested = predict_full(model, truth, fold.test, scaler)
     content: dict[str, Any] = {
@@ -207,7 +214,7 @@ def _work(job: Job) -> None:
         "validation_rows": fold.validation.tolist(),
         "fitted_rows": scaler.fitted_rows.tolist(),
         "history": plain(list(found.history)),
-        "warnings": list(found.warnings),
+        "warnings": [*said, *found.warnings],
     }
     beside = getattr(model, "beside", None)
     if job.variant == MODEL and beside is not None:
@@ -229,6 +236,14 @@ def _work(job: Job) -> None:
     # In a file of its own: a result is the same bytes every time, what it cost is not.
     folder.write_json(job.place / SECONDS, seconds)
     folder.write(job.place / "result.json", json.dumps(content))
+
+
+def _start(model: nn.Module, data: TrainingData, training: TrainingSettings, seed: int, begin: Begin | None) -> tuple[str, ...]:
+    """Give the network its start: that of ``begin``, and then of the training windows of the fold, without their labels."""
+    said = tuple(begin(model, data.table, data.fold)) if begin is not None else ()
+    if training.pretrain.epochs:
+        pretrain(model, Unlabelled(data.table, data.fold.train, data.scaler), training.pretrain, seed)
+    return said
 
 
 def _plain(found: Predicted, names: Sequence[str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ SHUFFLES = 2
 NOTES = 12
 
 
-def run(
+def run(  # noqa: PLR0913 (one more than usual: the start of its networks)
     recipe: Recipe,
     stores: Sequence[Path],
     out: Path,
@@ -35,6 +35,7 @@ def run(
     workers: int = 1,
     progress: Progress | None = None,
     facts: Sequence[Mapping[str, Any]] = (),
+    begin: members.Begin | None = None,
 ) -> Scores:
     """Train and grade a recipe on prepared stores; write the run folder (all but the report).
 
@@ -52,6 +53,8 @@ def run(
         Called with (networks trained, networks).
     facts
         Manifest facts of the data sets, for the report.
+    begin
+        Gives every network its start, in the process that trains it.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     folder.write_recipe(out, recipe)
     jobs = _jobs(recipe, protocol, folds, training.ensemble, (tuple(stores), out))
-    for done, _ in enumerate(members.train(jobs, workers), start=1):
+    for done, _ in enumerate(members.train(jobs, workers, begin), start=1):
         if progress is not None:
             progress(done, len(jobs))
     results = [members.result(job) for job in jobs]

@@ -209,8 +209,8 @@ class GpAdapter(nn.Module):
         size = posterior.covariance.shape[-1]
         root = torch.linalg.cholesky(posterior.covariance + self._least(DRAW_JITTER) * _eye(posterior.covariance))
         noise = self._noise((len(posterior.mean), self.settings.draws, size), root)
-        drawn = posterior.mean.flatten(1).unsqueeze(1) + noise @ root.transpose(1, 2)
-        return drawn.view(-1, self.settings.draws, *posterior.mean.shape[1:]).permute(1, 0, 3, 2)
+        drawn: Tensor = posterior.mean.flatten(1).unsqueeze(1) + noise @ root.transpose(1, 2)
+        return drawn.view(*noise.shape[:2], *posterior.mean.shape[1:]).permute(1, 0, 3, 2)
 
     def forward(self, observed: Observed) -> Tensor:
         """Return draws on the grid, (S, B, C, G) in float32."""

@@ -225,7 +225,7 @@ def remake(name: str, settings: Mapping[str, Any], spec: InputSpec) -> nn.Module
 @dataclass(frozen=True)
 class Price:
     """What a network costs: ``parameters``, ``flops`` of one window (products and convolutions, as torch counts them), and
-    ``latency_ms`` of one window, the median of some passes: it differs from machine to machine and from hour to hour.
+    ``latency_ms`` of one window, in milliseconds of the processor, the median of some passes. It differs between machines.
     """
 
     parameters: int
@@ -243,7 +243,7 @@ def price(model: nn.Module, one: Batch) -> Price:
     each = []
     with torch.inference_mode():
         for _ in range(PASSES):
-            began = time.perf_counter()
+            began = time.process_time()
             model(one)
-            each.append(1000 * (time.perf_counter() - began))
+            each.append(1000 * (time.process_time() - began))
     return Price(sum(p.numel() for p in model.parameters()), float(counter.get_total_flops()), float(np.median(each)))

@@ -40,27 +40,29 @@ class Augmentation:
 
     def apply(self, batch: Batch, rng: torch.Generator, spec: InputSpec | None = None) -> Batch:
         """Return a changed copy; targets and weights are those of ``batch``. Modalities are those of ``spec``."""
-        waveform, values, missing = batch.waveform, batch.values, batch.missing
+        waveform, values, missing, reference = batch.waveform, batch.values, batch.missing, batch.reference
         if waveform.numel():
-            waveform = self._waveform(waveform, rng)
+            waveform, shift = self._waveform(waveform, rng)
+            reference = None if reference is None else _moved(reference, shift)
         if values.numel():
             gone = missing | (torch.rand(values.shape, generator=rng) < self.feature_dropout)
             noisy = values + self.feature_noise * torch.randn(values.shape, generator=rng)
             values, missing = noisy.masked_fill(gone, 0.0), gone
-        changed = replace(batch, waveform=waveform, values=values, missing=missing)
+        changed = replace(batch, waveform=waveform, values=values, missing=missing, reference=reference)
         if batch.tracks:
             changed = self._tracks(changed, rng)
         if self.modality_dropout and spec is not None:
             changed = taken_away(changed, spec, self._gone(changed, spec, rng))
         return changed
 
-    def _waveform(self, waveform: Tensor, rng: torch.Generator) -> Tensor:
+    def _waveform(self, waveform: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return waveforms with another start, gain and noise, and by which share of their length (B, 1) they were moved."""
         b, _, length = waveform.shape
         shift = torch.randint(-self.shift_samples, self.shift_samples + 1, (b, 1), generator=rng)
         where = (torch.arange(length) + shift).clamp(0, length - 1)
         moved = waveform.gather(2, where[:, None, :].expand_as(waveform))
         gain = torch.exp(self.amplitude * torch.randn(b, 1, 1, generator=rng))
-        return moved * gain + self.noise * torch.randn(waveform.shape, generator=rng)
+        return moved * gain + self.noise * torch.randn(waveform.shape, generator=rng), shift / length
 
     def _tracks(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Change gain, noise and electrodes; a shift in samples means another time in each track, so there is none."""
@@ -82,6 +84,14 @@ class Augmentation:
         last = torch.where(here, chance, -1.0).argmax(1, keepdim=True)
         gone = chance < self.modality_dropout
         return gone & (torch.arange(here.shape[1]) != last)
+
+
+def _moved(reference: Tensor, shift: Tensor) -> Tensor:
+    """Move a reference (B, L) as its waveform was, by shares of the length (B, 1); what moves in from outside is unknown."""
+    length = reference.shape[1]
+    where = torch.arange(length) + torch.round(shift * length).long()
+    inside = (where >= 0) & (where < length)
+    return torch.where(inside, reference.gather(1, where.clamp(0, length - 1)), torch.nan)
 
 
 NO_AUGMENTATION = Augmentation(0.0, 0, 0.0, 0.0, 0.0)

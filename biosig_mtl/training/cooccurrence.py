@@ -180,7 +180,7 @@ def counted(a: F64, b: F64, sizes: tuple[int, int], weight: F64, pseudo: float) 
     share = counts.sum(axis=0) / counts.sum()
     total = counts.sum(axis=1, keepdims=True) + pseudo
     drawn = (counts + pseudo * share) / np.where(total > 0, total, 1.0)
-    return np.where(total > 0, drawn, share)
+    return np.asarray(np.where(total > 0, drawn, share), dtype=np.float64)
 
 
 def _view(pair: Cooccurrence, name: str, table: WindowTable, scaler: Scaler) -> View:

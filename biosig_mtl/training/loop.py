@@ -37,6 +37,7 @@ from biosig_mtl.training.severity import Severity, has_raters
 from biosig_mtl.training.skip_start import start_skip
 from biosig_mtl.training.state import fingerprint, own_chance, read_state, write_state
 from biosig_mtl.training.tally import Tally
+from biosig_mtl.training.waveform import start_waveform, waveform_terms
 from biosig_mtl.training.weighting import LossWeights
 from biosig_mtl.types import F64, Batch, DataError, Fold, Output, WindowTable
 
@@ -124,6 +125,8 @@ class _Run:
         self.spec = as_network(model).spec
         self.train = source_for([model], table, fold.train, scaler)
         self.train.weight = torch.from_numpy(subject_weights(table.subject[fold.train], settings.balance_subjects))
+        if settings.waveform_weight:
+            start_waveform(model, self.train, scaler)
         self.validation = source_for([model], table, fold.validation, scaler)
         self.seed, self.train_subject = seed, table.subject[fold.train]
         self.train_targets = scaler.targets(table.targets[fold.train])
@@ -235,6 +238,7 @@ class _Run:
         for i, early in enumerate(out.early if s.early_weight else ()):
             said, _ = self._judge(early, out.early_logits[i] if out.early_logits else None, batch)
             yield s.early_weight * said.sum()
+        yield from waveform_terms(out, batch, s.waveform_weight)
         for extra in self.hooks.extra:
             yield extra(self.model, out, batch, self.epoch)
         if self.severity is not None and s.severity_ridge:

@@ -79,6 +79,7 @@ def moved(batch: Batch, model: nn.Module) -> Batch:
         tracks={name: track.to(device) for name, track in batch.tracks.items()},
         present={name: here.to(device) for name, here in batch.present.items()},
         offset=None if batch.offset is None else batch.offset.to(device),
+        reference=None if batch.reference is None else batch.reference.to(device),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from biosig_mtl.training.augmentation import Augmentation
 from biosig_mtl.training.independence import Independence, Pairs
 from biosig_mtl.training.losses import Loss
+from biosig_mtl.training.masking import MaskingSettings
 from biosig_mtl.training.person import PerSubject
 from biosig_mtl.training.weighting import Weighting
 
@@ -37,6 +38,8 @@ class TrainingSettings:
         Weight of the loss that makes each task-specific split answer its task alone, for networks that have such heads.
     early_weight
         Weight of the loss of each early answer, for networks with deep supervision.
+    waveform_weight
+        Weight of the loss of the waveform of the reference, for networks with a ``waveform_head``; 0 = off.
     mask_coverage_weight
         Weight of the penalty on masks that together let less than everything through; not used in ``paper_mode``.
     balance_subjects
@@ -54,6 +57,9 @@ class TrainingSettings:
     per_subject
         Show each feature a second time beside what is usual for the person: in the ``past`` of the window, or over the person's
         ``whole`` recording, of which the later part is the future (see `biosig_mtl.training.person`).
+    pretrain
+        Masked pre-training of the network's tokens on the training windows of its fold, see
+        `biosig_mtl.training.masking`; ``epochs: 0`` = none.
     """
 
     epochs: int = 30
@@ -73,6 +79,7 @@ class TrainingSettings:
     mi_pairs: Pairs = "all"
     private_head_weight: float = 0.3
     early_weight: float = 0.3
+    waveform_weight: float = 0.0
     mask_coverage_weight: float = 0.0
     balance_subjects: float = 1.0
     skip_start: Literal["ridge", "zero"] = "ridge"
@@ -83,6 +90,7 @@ class TrainingSettings:
     amp: Literal["off", "auto", "bf16"] = "off"
     per_subject: PerSubject = "none"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    pretrain: MaskingSettings = field(default_factory=lambda: MaskingSettings(epochs=0))
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -97,6 +105,7 @@ class TrainingSettings:
             "mi_ramp_epochs",
             "private_head_weight",
             "early_weight",
+            "waveform_weight",
             "mask_coverage_weight",
             "skip_rate",
             "severity_ridge",

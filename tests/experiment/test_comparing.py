@@ -83,9 +83,11 @@ def test_unmatched_networks_keep_their_width(tiny: Recipe) -> None:
 
 def test_what_stands_beside_networks_is_left_out_unless_asked_for(tiny: Recipe) -> None:
     base = replace(tiny, model={"name": "split_merge", "kernel_landmarks": 50})
-    assert all("kernel_landmarks" not in one.recipe.model for one in entrants.enter(base, SPEC, Choice(("mtan",))))
+    for one in entrants.enter(base, SPEC, Choice(("mtan",))):
+        assert (one.recipe.model["kernel_landmarks"], one.recipe.model["linear_skip"]) == (0, False)
     kept = entrants.enter(base, SPEC, Choice(("mtan",), beside=True))
     assert all(one.recipe.model["kernel_landmarks"] == 50 for one in kept)
+    assert all("linear_skip" not in one.recipe.model for one in kept)
 
 
 def test_a_network_takes_the_words_that_it_knows(tiny: Recipe) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from biosig_mtl import experiment, splits, store
+from biosig_mtl import experiment, store
 from biosig_mtl.evaluation import scores as graders
 from biosig_mtl.experiment import grading, running, tables
 from biosig_mtl.recipe import Recipe, dump, load

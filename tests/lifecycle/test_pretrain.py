@@ -7,15 +7,16 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from biosig_mtl import cli, experiment, pipeline
+from biosig_mtl import cli, experiment, pipeline, report
 from biosig_mtl.data.synthetic import Cohort, write
-from biosig_mtl.experiment import answers, members
+from biosig_mtl.experiment import answers, members, tables
 from biosig_mtl.lifecycle import pretrain as pretraining
 from biosig_mtl.lifecycle.pretrain import Pretrained, Start, finetune, keys_of, pretrain, start_from
 from biosig_mtl.models import MODELS, build
@@ -107,13 +108,13 @@ def test_the_folder_holds_numbers_and_words_and_no_id(
 def test_the_same_seed_writes_the_same_bytes_whatever_the_labels(
     recipe: Recipe, stores: tuple[list[Path], list[Path]], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pretraining.tables.read
+    real = tables.read
 
     def unlabelled(folders: Any) -> Any:
         table = real(folders)
         return replace(table, targets=np.full_like(table.targets, np.nan))
 
-    monkeypatch.setattr(pretraining.tables, "read", unlabelled)
+    monkeypatch.setattr(tables, "read", unlabelled)
     pretrain(recipe, stores[0], tmp_path / "again", FEW)
     for name in ("weights.safetensors", "pretrained.json"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
@@ -124,13 +125,13 @@ def test_the_same_seed_writes_the_same_bytes_whatever_the_labels(
 def test_the_test_side_of_a_transfer_is_not_read(
     recipe: Recipe, stores: tuple[list[Path], list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = pretraining.tables.read(stores[0])
+    table = tables.read(stores[0])
     is_test = np.isin(table.subject, np.unique(table.subject)[:4])
     split = replace(table, index=table.index.assign(transfer_test=is_test))
     values = np.where(is_test[:, None], 3.0, table.values).astype(np.float32)
-    made = []
+    made: list[str] = []
     for one in (split, replace(split, values=values)):
-        monkeypatch.setattr(pretraining.tables, "read", lambda _, one=one: one)
+        monkeypatch.setattr(tables, "read", lambda _, one=one: one)
         told = pretrain(recipe, stores[0], tmp_path / str(len(made)), FEW)
         made.append(told["sha256"])
     assert made[0] == made[1]
@@ -362,28 +363,24 @@ def test_the_verb_finetune_refuses_whom_was_seen(
     assert "has seen 12 of the people" in err
 
 
-@runs_begin
+@pytest.mark.parametrize("passed", [True, False])
 @pytest.mark.usefixtures("_verbs")
-def test_the_verb_finetune(
-    capsys: pytest.CaptureFixture[str], stores: tuple[list[Path], list[Path]], strangers: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_verb_finetune_tells_what_was_taken_and_what_came_of_it(
+    capsys: pytest.CaptureFixture[str], stores: tuple[list[Path], list[Path]], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, *, passed: bool,
 ) -> None:  # fmt: skip
+    checks = [{"name": "leak", "passed": passed, "detail": "told"}]
+
+    def run(_recipe: Recipe, given: list[Path], start: Path, out: Path, crew: experiment.Crew) -> Any:
+        assert (given, start, out, crew.workers) == (stores[0], tmp_path / "pre", tmp_path / "r", 1)
+        assert len(crew.facts) == 1
+        return SimpleNamespace(audit_passed=passed, content={"audit": {"checks": checks}}), ("taken: pulse",)
+
+    monkeypatch.setattr(pretraining, "finetune", run)
+    monkeypatch.setattr(report, "render", lambda out: out / "report.html")
+    monkeypatch.setattr(report, "verdict_lines", lambda _: ["as good as the median"])
     changes = [word for setting in WORDS for word in ("--set", setting)]
-    place, out = stores[1][0].parent, tmp_path / "r"
-    given = ["finetune", "demo_bp", "--from", strangers, "--store", place, "--workers", 1, *changes]
-    code, said, _ = called(capsys, *given, "--out", out)
-    assert code == 0
-    assert "taken: " in said
-    assert "report: " in said
-    assert (out / "report.html").is_file()
-    real = pretraining.finetune
-
-    def failing(*told: Any) -> Any:
-        scores, words = real(*told)
-        content = json.loads(json.dumps(scores.content))
-        content["audit"] = {"passed": False, "checks": [{"name": "leak", "passed": False, "detail": "told"}]}
-        return replace(scores, content=content), words
-
-    monkeypatch.setattr(pretraining, "finetune", failing)
-    code, _, err = called(capsys, *given, "--out", out)
-    assert (code, "leak: told" in err) == (4, True)
+    words = ["--from", tmp_path / "pre", "--store", stores[0][0].parent, "--out", tmp_path / "r", "--workers", 1]
+    code, said, err = called(capsys, "finetune", "demo_bp", *words, *changes)
+    assert (code, "leak: told" in err) == ((0, False) if passed else (4, True))
+    assert [line.partition(":")[0] for line in said.splitlines()] == ["taken", "report", "as good as the median"]

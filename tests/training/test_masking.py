@@ -112,7 +112,7 @@ def changed(task: MaskedPretraining, batch: Batch, hidden: torch.Tensor) -> Batc
             rows = hidden[:, one.first + unit]
             part = slice(unit * one.patch, (unit + 1) * one.patch)
             if one.columns:
-                values[np.ix_(rows.numpy(), one.columns)] += 3.0
+                values[np.ix_(rows.numpy(), np.array(one.columns))] += 3.0
             elif one.track:
                 tracks[one.track][rows, :, part] = 7.0
             else:

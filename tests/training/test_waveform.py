@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from biosig_mtl.models import build
 from biosig_mtl.models.split_merge import SplitMerge, SplitMergeSettings
 from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, fit, spec_of
 from biosig_mtl.training.batches import NO_AUGMENTATION, BatchSource, to_batch
-from biosig_mtl.training.waveform import at_points, start_waveform, waveform_loss, waveforms
+from biosig_mtl.training.waveform import at_points, start_waveform, waveform_loss, waveform_terms, waveforms
 from biosig_mtl.types import Batch, DataError, Fold, Output, RecipeError, Track, WindowTable
 from tests.training.conftest import MakeTable
 
@@ -155,17 +155,13 @@ def test_what_cannot_be_learned_is_said_in_words(told: WindowTable) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ training
-@dataclass
-class Term:
-    """The auxiliary loss as a hook; it makes its batches carry the reference."""
-
-    weight: float
-
-    def __call__(self, model: torch.nn.Module, out: Output, batch: Batch, epoch: int) -> torch.Tensor:
-        del model, epoch
-        assert out.reference is not None
-        assert batch.reference is not None
-        return self.weight * waveform_loss(out.reference, batch.reference, batch.weight)
+def test_the_term_is_there_only_where_a_batch_carries_the_reference() -> None:
+    batch = Batch(torch.empty(1, 0, 0), torch.empty(1, 0), torch.empty(1, 0), torch.zeros(1, 1), torch.ones(1))
+    told = replace(batch, reference=torch.zeros(1, 4))
+    out = Output(torch.zeros(1, 1), reference=torch.ones(1, 2))
+    assert [float(term) for term in waveform_terms(out, told, 3.0)] == [1.5]
+    assert list(waveform_terms(out, batch, 3.0)) == []
+    assert list(waveform_terms(replace(out, reference=None), told, 3.0)) == []
 
 
 def test_a_network_learns_phase_and_level(told: WindowTable) -> None:
@@ -179,7 +175,7 @@ def test_a_network_learns_phase_and_level(told: WindowTable) -> None:
     for _ in range(60):
         for positions in torch.split(torch.randperm(len(source), generator=rng), 40):
             batch = source.batch(positions)
-            loss = Term(1.0)(model, model(batch), batch, 0)
+            (loss,) = waveform_terms(model(batch), batch, 1.0)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
