@@ -57,8 +57,8 @@ class Choice:
 
     ``models`` are names of networks; ``variants`` are changes to the recipe by label: ``{model: {…}, training: {…}}``. Sizes
     are matched to ``parameters``, to the recipe's own network where that is None; with ``matched`` False all keep the width of
-    the recipe. What stands beside networks (the linear skip, the kernel ridge) is left out unless ``beside``: with it they answer
-    nearly alike, whatever is between.
+    the recipe. What stands beside networks (the linear skip, the kernel ridge) is left out unless ``beside``: with it they
+    answer nearly alike, whatever is between.
     """
 
     models: tuple[str, ...] = ()

@@ -344,10 +344,11 @@ def test_the_page_says_where_the_pairs_cannot_have_done_anything(made: Made) -> 
 def test_more_seeds_leave_what_the_first_one_trained(made: Made) -> None:
     def places(seeds: int) -> set[Path]:
         held = conductor._hold(made.recipes, made.stores, made.out, JointTerms(seeds))
-        alone = [conductor._job(held, number, fold) for number, fold in conductor._tested(held)]
-        jobs = [*alone, *conductor._joint_jobs(held, ()), *(job for own in conductor._baseline_jobs(held) for job in own)]
-        assert len({job.place for job in jobs}) == len(jobs)
-        return {job.place for job in jobs}
+        alone = [conductor._job(held, number, fold).place for number, fold in conductor._tested(held)]
+        beside = [job.place for own in conductor._baseline_jobs(held) for job in own]
+        found = [*alone, *(job.place for job in conductor._joint_jobs(held, ())), *beside]
+        assert len(set(found)) == len(found)
+        return set(found)
 
     assert places(1) < places(2)
 

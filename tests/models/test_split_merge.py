@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from biosig_mtl import models
+from biosig_mtl.models.blocks import StackedLinear
 from biosig_mtl.models.hard_sharing import HardSharingSettings, hard_sharing
 from biosig_mtl.models.split_merge import SplitMerge, SplitMergeSettings
 from biosig_mtl.types import Batch, InputSpec, Output, RecipeError
@@ -24,6 +25,11 @@ MERGES = ("cross_attention", "gate", "concat", "none")
 def small(spec: InputSpec, seed: int = 0, **words: Any) -> SplitMerge:
     torch.manual_seed(seed)
     return SplitMerge(SplitMergeSettings(**{**SMALL, **words}), spec)
+
+
+def linear(part: object) -> StackedLinear:
+    assert isinstance(part, StackedLinear)
+    return part
 
 
 def told(output: Tensor | None) -> Tensor:
@@ -65,8 +71,8 @@ def test_noise_fills_what_is_masked_in_training_only(make_spec: MakeSpec, make_b
     spec = make_spec()
     model = small(spec, mask_normaliser="noise")
     with torch.no_grad():
-        model.splitter.logits.weight.zero_()
-        model.splitter.logits.bias.fill_(-100.0)
+        linear(model.splitter.logits).weight.zero_()
+        linear(model.splitter.logits).bias.fill_(-100.0)
     batch = make_batch(spec, 64)
     closed = told(model(batch).splits)
     assert 0.9 < float(closed.std().detach()) < 1.1
@@ -162,8 +168,8 @@ def test_open_masks_and_concatenation_are_hard_sharing_with_a_doubled_head(make_
     spec = make_spec()
     split = small(spec, merge="concat").eval()
     with torch.no_grad():
-        split.splitter.logits.weight.zero_()
-        split.splitter.logits.bias.fill_(100.0)  # σ(100) is exactly 1 in float32
+        linear(split.splitter.logits).weight.zero_()
+        linear(split.splitter.logits).bias.fill_(100.0)  # σ(100) is exactly 1 in float32
     words = {k: v for k, v in SMALL.items() if k != "heads"}
     hard = hard_sharing(HardSharingSettings(**words, trunk_layers=0), spec).eval()
     hard.tokens.load_state_dict(split.tokens.state_dict())
