@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from biosig_mtl.cli import compress, contest, grow, pretraining
+from biosig_mtl.cli import compress, contest, grow, joint, pretraining
 from biosig_mtl.cli.data import data_app, store_app
 from biosig_mtl.cli.shell import (
     DataOption,
@@ -39,6 +39,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(store_app, name="store")
 contest.register(app)
 compress.register(app)
+joint.register(app)
 pretraining.register(app)
 grow.register(app)
 

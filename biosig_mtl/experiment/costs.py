@@ -83,7 +83,8 @@ def _flops(net: nn.Module, batch: Batch) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     net.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    # With gradients on: the counter follows modules by their inputs' gradient functions, which it otherwise asks for in vain.
+    with FlopCounterMode(display=False) as counter:
         net(batch)
     return float(counter.get_total_flops())
 
