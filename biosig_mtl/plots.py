@@ -25,6 +25,7 @@ THEME = {
 }  # fmt: skip
 INK, MUTED, GRID, ONE, TWO, THREE, FOUR, FIVE, _ = THEME
 WIDTH_IN = 4.2  # about 300 px: text of 9 pt is then readable on a phone without zoom
+_LEGEND_COLUMNS = 5
 CROWD = 800  # more points than this are rasterised: 60 kB instead of a megabyte
 _MARKS = {"onset": (TWO, "v"), "peak": (ONE, "o"), "notch": (FOUR, "s"), "end": (MUTED, "|")}
 
@@ -160,7 +161,10 @@ def counts(numbers: Mapping[str, int], xlabel: str) -> str:
 def example_window(example: Example) -> str:
     """Draw the channels of a window one above the other, with onsets, peaks and fiducials on them."""
     names = list(example.channels)
-    with sheet("example", 0.55 + 0.95 * len(names), rows=len(names)) as (axes, out):
+    marked = {word for marks in (*example.beats.values(), *example.points.values()) for word in marks}
+    # The legend of many points takes room of its own, or nothing is left for the signal.
+    legend_in = 0.2 * max(0, -(-len(marked) // _LEGEND_COLUMNS) - 1)
+    with sheet("example", 0.55 + 0.95 * len(names) + legend_in, rows=len(names)) as (axes, out):
         for place, (axis, name) in enumerate(zip(axes, names, strict=True)):
             samples = np.asarray(example.channels[name], float)
             axis.plot(np.arange(samples.size) / example.fs, samples, color=INK, lw=0.9)
@@ -191,7 +195,7 @@ def _legend_of_marks(axes: Sequence[Any]) -> None:
     handles = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
     if handles:
         axes[-1].legend(
-            handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, -0.42), ncols=5,
+            handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, -0.42), ncols=_LEGEND_COLUMNS,
             columnspacing=1.0, handletextpad=0.2,
         )  # fmt: skip
 

@@ -117,3 +117,10 @@ def test_no_global_state_is_touched() -> None:
     before = "matplotlib.pyplot" in sys.modules
     DRAWINGS["counts"]()
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+def test_many_points_in_one_channel_leave_room_for_the_signal() -> None:
+    # The legend of sixteen marks once took all of it; a layout that collapses warns, and warnings are errors here.
+    points = {"ppg": {f"p{i}": np.array([4.0 * i]) for i in range(16)}}
+    svg = plots.example_window(plots.Example("a window", 125.0, {"ppg": np.sin(np.arange(250) / 9)}, points=points))
+    assert svg.count("p15") >= 1
