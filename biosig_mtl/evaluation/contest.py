@@ -192,5 +192,6 @@ def headline(gains: Mapping[str, Gain], joint: Sequence[str], ours: str) -> str:
 
 
 def _told(one: Gain) -> str:
-    low, high = one.ci95
-    return f"{one.value:+.1f} % (95 % interval {low:+.1f} to {high:+.1f})".replace("-", "−")
+    # −0.0 is noise of rounding, not a direction.
+    value, low, high = (round(x, 1) + 0.0 for x in (one.value, *one.ci95))
+    return f"{value:+.1f} % (95 % interval {low:+.1f} to {high:+.1f})".replace("-", "−")
