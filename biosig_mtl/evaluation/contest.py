@@ -165,8 +165,10 @@ def _cliques(ordered: Mapping[str, float], difference: float) -> tuple[tuple[str
     return tuple(tuple(names[a : b + 1]) for a, b in found)
 
 
-def headline(gains: Mapping[str, Gain], joint: Sequence[str], ours: str) -> str:
+def headline(gains: Mapping[str, Gain], joint: Sequence[str], ours: str, variants: Sequence[str] = ()) -> str:
     """Say in a few sentences whether joint training helps and how our network does; ``joint`` are the networks that share.
+
+    ``variants`` are told apart: what they add to a network may gain without anything being shared.
 
     Raises
     ------
@@ -188,6 +190,8 @@ def headline(gains: Mapping[str, Gain], joint: Sequence[str], ours: str) -> str:
         text += f" It does harm in {len(hurt)} of {len(known)}: {', '.join(hurt)}."
     if ours in known and best != ours:
         text += f" {ours}: Δm {_told(known[ours])}."
+    if gained := [name for name in variants if name in gains and gains[name].verdict == "better"]:
+        text += f" Variants with a gain, whatever they owe it to: {', '.join(gained)}."
     return text
 
 

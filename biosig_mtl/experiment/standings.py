@@ -69,7 +69,11 @@ class Standings:
         terms = asdict(self.terms) if is_dataclass(self.terms) and not isinstance(self.terms, type) else {}
         changes = [dict(changed) for changed in TRIALS[: terms.get("trials", 1)]]
         gains = {label: contest.gain(found, self.errors[SINGLE]) for label, found in self.errors.items()}
-        joint = [one.label for one in self.entered if not one.apart and one.label in gains]
+        here = [one for one in self.entered if one.label in gains]
+        # A variant may have more than sharing to thank for its gain (an ensemble, something beside the network).
+        plain_ones = [one for one in here if one.label == one.recipe.model.get("name", OURS)]
+        joint = [one.label for one in plain_ones if not one.apart]
+        variants = [one.label for one in here if one not in plain_ones]
         told: dict[str, Any] = {
             "schema": SCHEMA,
             "finished": False,
@@ -88,7 +92,7 @@ class Standings:
                 for t in task.targets
             },
             "terms": {**terms, "changes": changes},
-            "headline": contest.headline(gains, joint, OURS) if joint else "",
+            "headline": contest.headline(gains, joint, OURS, variants) if joint else "",
             "rows": [self._row(label, gains[label]) for label in self.errors],
             "waiting": [one.label for one in self.entered if one.label not in self.errors],
             "absent": dict(self.absent),

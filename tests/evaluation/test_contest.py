@@ -154,3 +154,10 @@ def test_the_headline_names_ours_where_another_is_best() -> None:
 def test_a_headline_needs_a_joint_network() -> None:
     with pytest.raises(ValueError, match="need a joint network"):
         contest.headline({}, ["split_merge"], "split_merge")
+
+
+def test_variants_are_told_apart() -> None:
+    gains = {name: contest.gain(made(scale), made(1.0)) for name, scale in (("split_merge", 1.0), ("ensemble", 0.5))}
+    text = contest.headline(gains, ["split_merge"], "split_merge", ["ensemble"])
+    assert "does not beat" in text
+    assert text.endswith("Variants with a gain, whatever they owe it to: ensemble.")
