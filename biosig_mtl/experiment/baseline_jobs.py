@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,9 @@ from biosig_mtl.experiment import folder, grading, members
 from biosig_mtl.experiment.members import Estimated
 from biosig_mtl.models import baselines, nearest
 from biosig_mtl.recipe import Recipe, from_dict
-from biosig_mtl.training import subject_weights
-from biosig_mtl.types import Fold, Predictions, WindowTable
+from biosig_mtl.types import F32, I64, Fold, Predictions, WindowTable
+
+Fit = Callable[[WindowTable, I64, F32, int], baselines.Baseline | nearest.Nearest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,8 @@ def work(job: BaselineJob) -> None:
     table = members.table_for(recipe, job.stores)
     training = members.settings(recipe)[2]
     with members.one_thread():
-        side = np.sort(np.concatenate([job.fold.train, job.fold.validation]))
-        weight = subject_weights(table.subject[side], training.balance_subjects)
-        fit = nearest.fit_nearest if job.name == nearest.NAME else partial(baselines.fit, job.name)
-        fitted = fit(table, side, weight, job.fold.seed)
+        fit: Fit = nearest.fit_nearest if job.name == nearest.NAME else partial(baselines.fit, job.name)
+        fitted = grading.fit_baseline(fit, table, job.fold, training.balance_subjects)
         answer = fitted.answer(table, job.fold.test)
     content: dict[str, Any] = {"reason": fitted.reason}
     if answer is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class _Contest:
         """Return the folder of a contestant."""
         return self.out / "entrants" / "".join(c if c.isalnum() or c in "-_." else "_" for c in label)
 
-    @property
+    @cached_property
     def draws(self) -> I64:
         """Return how often each tested person comes in each bootstrap sample."""
         tested = np.unique(self.table.subject[np.concatenate([fold.test for fold in self.folds])])
@@ -152,7 +153,7 @@ def _work(held: _Contest, crew: Crew) -> None:
     for entrant in held.entered:
         count.all(members.finish(own[entrant.label], members.work, crew.workers))
         held.predictions[entrant.label] = _predictions(held, entrant, held.folds, _trials(held))
-        held.seconds[entrant.label] = sum(members.result(job).seconds for job in own[entrant.label]) / len(held.folds)
+        held.seconds[entrant.label] = sum(map(members.seconds, own[entrant.label])) / len(held.folds)
         _judge(held, entrant.label, crew)
     count.all(members.finish(beside, baseline_jobs.work, crew.workers))
     for name, found in baseline_jobs.gather(held.table, beside).items():
@@ -252,9 +253,9 @@ def _draw_curve(held: _Contest, entrant: Entrant) -> None:
 # --------------------------------------------------------------------------------------------------------------- results
 def _predictions(held: _Contest, entrant: Entrant, folds: Sequence[Fold], variants: Sequence[str]) -> Predictions:
     """Join what the chosen trial of every fold says; members of an ensemble are averaged."""
-    parts = []
+    parts, groups = [], entrant.groups()
     for fold in folds:
-        chosen = [_chosen(held, entrant, fold, word, variants) for word, _ in entrant.groups()]
+        chosen = [_chosen(held, (entrant.label, word), recipe, fold, variants) for word, recipe in groups]
         held.fitted += [_fitted(entrant.label, result) for results in chosen for result in results]
         each = [grading.mean_of([Estimated(r.test, r.shares) for r in results]) for results in chosen]
         whole = Estimated(
@@ -270,12 +271,9 @@ def _fitted(label: str, result: Result) -> audit.Fitted:
     return audit.Fitted(f"network {label}", result.fitted_rows, fold.number, fold.seed, ("train", "validation"))
 
 
-def _chosen(held: _Contest, entrant: Entrant, fold: Fold, word: str, variants: Sequence[str]) -> list[Result]:
+def _chosen(held: _Contest, names: tuple[str, str], recipe: Recipe, fold: Fold, variants: Sequence[str]) -> list[Result]:
     """Return the members of the trial with the best validation score of this fold; nothing else is looked at."""
-    recipe = dict(entrant.groups())[word]
-    tried = [
-        [members.result(job) for job in _folded(held, (entrant.label, word), recipe, variant, [fold])] for variant in variants
-    ]
+    tried = [[members.result(job) for job in _folded(held, names, recipe, variant, [fold])] for variant in variants]
     scores = [float(np.mean([_validation(result) for result in results])) for results in tried]
     return tried[int(np.nanargmin(scores)) if np.isfinite(scores).any() else 0]
 

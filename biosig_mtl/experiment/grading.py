@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,14 @@ from biosig_mtl.experiment.members import CONTROL, MODEL, TWIN, Estimated, Resul
 from biosig_mtl.models import baselines
 from biosig_mtl.tasks import BLOOD_PRESSURE, within_scale
 from biosig_mtl.training import subject_weights
-from biosig_mtl.types import F64, Bool, Fold, Predictions, WindowTable
+from biosig_mtl.types import F32, F64, I64, Bool, Fold, Predictions, WindowTable
 
 LEVEL = 0.9
 TARGET_MEDIAN = "target_median"
 ELAPSED = "elapsed_time"
 CONTINUOUS = "continuous"  # the source of labels that follow the clock of a recording
 ALONE = "network without the kernel beside it"
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +155,19 @@ def _same(one: Fold, other: Fold) -> bool:
     return (one.seed, one.number) == (other.seed, other.number)
 
 
+def fit_baseline(fit: Callable[[WindowTable, I64, F32, int], B], table: WindowTable, fold: Fold, alpha: float) -> B:
+    """Fit a baseline on all that a fold learns from, its subjects weighed as in training."""
+    side = np.sort(np.concatenate([fold.train, fold.validation]))
+    return fit(table, side, subject_weights(table.subject[side], alpha), fold.seed)
+
+
 def _baseline(
     table: WindowTable, folds: Sequence[Fold], name: str, alpha: float
 ) -> tuple[Predictions | scores.Absent, list[audit.Fitted]]:
     parts: list[tuple[Fold, Estimated]] = []
     evidence = []
     for fold in folds:
-        side = np.sort(np.concatenate([fold.train, fold.validation]))
-        fitted = baselines.fit(name, table, side, subject_weights(table.subject[side], alpha), seed=fold.seed)
+        fitted = fit_baseline(partial(baselines.fit, name), table, fold, alpha)
         answer = fitted.answer(table, fold.test)
         if answer is None:
             return scores.Absent(fitted.reason), []

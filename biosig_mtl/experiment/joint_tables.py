@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.evaluation.duplicates import linked_subjects
+from biosig_mtl.experiment.tables import Stacked
 from biosig_mtl.training.batches import has_waveform
 from biosig_mtl.types import F32, I64, DataError, Fold, Head, RecipeError, Track, WindowTable
 
@@ -95,7 +96,7 @@ def join(parts: Sequence[Part]) -> JointTable:
         index=_index(named),
         values=_columns([(table.names, table.values) for table in tables], features := _union(t.names for t in tables)),
         names=features,
-        waveform=cast("F32", _Rows([(t.waveform, None) for t in tables], lengths, tables[0].waveform.shape[1:]))
+        waveform=cast("F32", Stacked([(t.waveform, None) for t in tables], lengths, tables[0].waveform.shape[1:]))
         if one_wave
         else np.empty((sum(lengths), 0, 0), np.float32),
         waveform_channels=tables[0].waveform_channels if one_wave else (),
@@ -209,46 +210,7 @@ def _stacked(form: Form, shown: Sequence[Mapping[str, Track]], lengths: Sequence
     own = [track if track is not None and _form(form[0], track) == form else None for track in own]
     channels = _union(track.channels for track in own if track is not None)
     parts = [None if t is None else (t.signal, np.array([channels.index(c) for c in t.channels])) for t in own]
-    return Track(channels, form[1], cast("F32", _Rows(parts, lengths, (len(channels), form[2]))))
-
-
-class _Rows:
-    """Waveforms (window, channel, time) of several sets as one array that is read by rows; NaN where a set has none.
-
-    Each set is its array and the places of its channels (None: as they are), or None.
-    """
-
-    def __init__(self, parts: Sequence[tuple[F32, I64 | None] | None], lengths: Sequence[int], shape: tuple[int, ...]) -> None:
-        self._parts = tuple(parts)
-        self._starts = np.concatenate([[0], np.cumsum(lengths)])
-        self.shape: tuple[int, ...] = (int(self._starts[-1]), *shape)
-        self.dtype = np.dtype(np.float32)
-        self.ndim = len(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(self, dtype: Any = None, *, copy: Any = None) -> NDArray[Any]:
-        del copy
-        return self[np.arange(len(self))].astype(dtype or self.dtype, copy=False)
-
-    def __getitem__(self, rows: Any) -> NDArray[Any]:
-        if isinstance(rows, tuple):
-            picked = self[rows[0]]
-            return np.asarray(picked[(slice(None), *rows[1:]) if picked.ndim == self.ndim else rows[1:]])
-        picked = np.arange(len(self))[rows]
-        flat = np.atleast_1d(picked)
-        out = np.full((flat.size, *self.shape[1:]), np.nan, np.float32)
-        owner = np.searchsorted(self._starts, flat, side="right") - 1
-        for number in np.unique(owner):
-            part = self._parts[number]
-            if part is not None:
-                here = np.flatnonzero(owner == number)
-                places = slice(None) if part[1] is None else part[1]
-                block = np.full((here.size, *self.shape[1:]), np.nan, np.float32)
-                block[:, places] = part[0][flat[here] - self._starts[number]]
-                out[here] = block
-        return out[0] if picked.ndim == 0 else out
+    return Track(channels, form[1], cast("F32", Stacked(parts, lengths, (len(channels), form[2]))))
 
 
 # ------------------------------------------------------------------------------------------------------------------ folds

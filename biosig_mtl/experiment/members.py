@@ -206,7 +206,7 @@ def _work(job: Job, begin: Begin | None) -> None:
     data = TrainingData(table, fold, scaler)
     said = _start(model, data, training, seed, begin)
     found = fit(model, data, training, seed, folder=job.place)
-    seconds = time.process_time() - began
+    spent = time.process_time() - began
     tested = predict_full(model, truth, fold.test, scaler)
     content: dict[str, Any] = {
         **_plain(tested, table.target_names),
@@ -234,7 +234,7 @@ def _work(job: Job, begin: Begin | None) -> None:
         checkpoint.save(job.place / "model", name, model, scaler)
     (job.place / "state.pt").unlink(missing_ok=True)
     # In a file of its own: a result is the same bytes every time, what it cost is not.
-    folder.write_json(job.place / SECONDS, seconds)
+    folder.write_json(job.place / SECONDS, spent)
     folder.write(job.place / "result.json", json.dumps(content))
 
 
@@ -287,11 +287,13 @@ def result(job: Job) -> Result:
         shares=tested.shares,
         weights=content.get("weights", {}),
         removed={name: _estimated(found) for name, found in content.get("removed", {}).items()},
-        seconds=_seconds(job.place / SECONDS),
+        seconds=seconds(job),
     )
 
 
-def _seconds(path: Path) -> float:
+def seconds(job: Job) -> float:
+    """Return the processor seconds of a finished training, without reading what it predicts."""
+    path = job.place / SECONDS
     return float(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else math.nan
 
 

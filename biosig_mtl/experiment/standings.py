@@ -64,8 +64,7 @@ class Standings:
 
     def so_far(self) -> dict[str, Any]:
         """Return what can be said before the contest has ended."""
-        _, heads = answers.of(self.recipe)
-        task, _ = answers.of(self.recipe)
+        task, heads = answers.of(self.recipe)
         terms = asdict(self.terms) if is_dataclass(self.terms) and not isinstance(self.terms, type) else {}
         changes = [dict(changed) for changed in TRIALS[: terms.get("trials", 1)]]
         gains = {label: contest.gain(found, self.errors[SINGLE]) for label, found in self.errors.items()}

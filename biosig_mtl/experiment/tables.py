@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from biosig_mtl import store
 from biosig_mtl.evaluation.duplicates import linked_subjects
-from biosig_mtl.types import F32, DataError, Fold, RecipeError, Track, WindowTable
+from biosig_mtl.types import F32, I64, DataError, Fold, RecipeError, Track, WindowTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ def _join(source: WindowTable, target: WindowTable) -> WindowTable:
         source,
         index=pd.concat(frames, ignore_index=True),
         values=np.concatenate([source.values, target.values]),
-        waveform=cast("F32", _Joined(source.waveform, target.waveform)),
+        waveform=_stacked(source.waveform, target.waveform),
         targets=np.concatenate([source.targets, target.targets]),
         tracks={name: _joined(track, target.tracks[name]) for name, track in source.tracks.items()},
         reference=None if source.reference is None or target.reference is None else _joined(source.reference, target.reference),
@@ -113,7 +113,7 @@ def _join(source: WindowTable, target: WindowTable) -> WindowTable:
 
 
 def _joined(first: Track, second: Track) -> Track:
-    return replace(first, signal=cast("F32", _Joined(first.signal, second.signal)))
+    return replace(first, signal=_stacked(first.signal, second.signal))
 
 
 def _shape(table: WindowTable, what: str) -> Any:
@@ -128,13 +128,17 @@ def _form(track: Track) -> tuple[Any, ...]:
     return track.channels, track.fs, track.signal.shape[1:]
 
 
-class _Joined:
-    """Two waveform arrays as one, read by rows."""
+class Stacked:
+    """Waveforms (window, channel, time) of several sets as one array that is read by rows; NaN where a set has none.
 
-    def __init__(self, first: F32, second: F32) -> None:
-        self._parts = (first, second)
-        self.shape: tuple[int, ...] = (len(first) + len(second), *first.shape[1:])
-        self.dtype = first.dtype
+    Each set is its array and the places of its channels (None: as they are), or None.
+    """
+
+    def __init__(self, parts: Sequence[tuple[F32, I64 | None] | None], lengths: Sequence[int], shape: tuple[int, ...]) -> None:
+        self._parts = tuple(parts)
+        self._starts = np.concatenate([[0], np.cumsum(lengths)])
+        self.shape: tuple[int, ...] = (int(self._starts[-1]), *shape)
+        self.dtype = np.dtype(np.float32)
         self.ndim = len(self.shape)
 
     def __len__(self) -> int:
@@ -149,11 +153,23 @@ class _Joined:
             return _inside(self[rows[0]], rows[1:], self.ndim)
         picked = np.arange(len(self))[rows]
         flat = np.atleast_1d(picked)
-        out = np.empty((flat.size, *self.shape[1:]), self.dtype)
-        first = flat < len(self._parts[0])
-        out[first] = self._parts[0][flat[first]]
-        out[~first] = self._parts[1][flat[~first] - len(self._parts[0])]
+        out = np.full((flat.size, *self.shape[1:]), np.nan, np.float32)
+        owner = np.searchsorted(self._starts, flat, side="right") - 1
+        for number in np.unique(owner):
+            part = self._parts[number]
+            if part is not None:
+                here = np.flatnonzero(owner == number)
+                block = part[0][flat[here] - self._starts[number]]
+                if part[1] is None:
+                    out[here] = block
+                else:
+                    out[here[:, None], part[1]] = block
         return out[0] if picked.ndim == 0 else out
+
+
+def _stacked(first: F32, second: F32) -> F32:
+    """Return two waveform arrays as one, read by rows."""
+    return cast("F32", Stacked([(first, None), (second, None)], [len(first), len(second)], first.shape[1:]))
 
 
 class _Picked:

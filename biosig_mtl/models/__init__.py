@@ -64,12 +64,16 @@ DERIVED: dict[str, ModelEntry] = {
 }
 
 
+def _known() -> dict[str, ModelEntry]:
+    return {**MODELS, **DERIVED}
+
+
 def build(name: str, settings: object, spec: InputSpec) -> nn.Module:
     """Make a network from its settings value; weights come from torch's global generator, so seed it before.
 
     Raises `RecipeError` for an unknown name, settings of another model, or settings that do not fit the inputs.
     """
-    known = {**MODELS, **DERIVED}
+    known = _known()
     if name not in known:
         near = difflib.get_close_matches(name, MODELS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(MODELS)}"
@@ -86,7 +90,7 @@ def build(name: str, settings: object, spec: InputSpec) -> nn.Module:
 def rebuild(name: str, settings: Mapping[str, Any], spec: InputSpec) -> nn.Module:
     """Make a network from settings that were saved with its weights; raise `RecipeError` where this version has others."""
     try:
-        made = {**MODELS, **DERIVED}[name].settings(**settings)
+        made = _known()[name].settings(**settings)
     except (KeyError, TypeError, ValueError) as error:
         raise RecipeError(f"model '{name}' was saved by another version with other settings: {error}") from error
     return build(name, made, spec)

@@ -110,8 +110,8 @@ def test_stores_of_two_recipes_are_no_transfer(place: Path, target_place: Path, 
 def test_joined_and_picked_waveforms_read_like_one_array(rows: Any) -> None:
     a, b = (np.random.default_rng(i).standard_normal((5, 2, 3)).astype(np.float32) for i in range(2))
     both, chosen = np.concatenate([a, b]), np.array([1, 9, 4, 4, 0, 7, 3, 2, 8, 5])
-    joined = tables._Joined(a, b)
-    picked = tables._Picked(joined, chosen)  # type: ignore[arg-type]
+    joined = tables._stacked(a, b)
+    picked = tables._Picked(joined, chosen)
     for made, truth in ((joined, both), (picked, both[chosen])):
         np.testing.assert_array_equal(made[rows], truth[rows])
         np.testing.assert_array_equal(np.asarray(made), truth)
