@@ -119,7 +119,8 @@ class Record:
     ``demographics`` holds ``age_years sex_male height_cm weight_kg`` as far as they are known. ``notes`` tell what a reader
     could not read. ``baseline_s`` are the seconds of the recording, from and up to, that the data set gives as a rest before
     the stimulus: they describe the person's state and are never windows of their own. ``session_s`` is when the record begins
-    on the clock of its session, None where that is not known: trials are not always listed in the order of time.
+    on the clock of its session, None where that is not known: trials are not always listed in the order of time. ``person`` is
+    a tighter id than ``subject`` where a set has one: for personal calibration, never for a split.
 
     A value that the data set gives again and again is a channel of kind ``label`` (named ``valence``, ``stress`` …), sampled at
     its own rate, NaN where there is none; its unit tells the scale of the data set as ``low..high``.
@@ -140,6 +141,7 @@ class Record:
     notes: tuple[str, ...] = ()
     baseline_s: tuple[float, float] | None = None
     session_s: float | None = None
+    person: str = ""
 
     def channel(self, name: str) -> Channel:
         """Return a channel; raise `DataError` that names the record and what it has."""

@@ -48,8 +48,14 @@ ROOMS: dict[str, set[str]] = {
     "lifecycle": {"types", "tasks", "recipe", "store", "splits", "models", "training", "evaluation", "experiment"},
     # pipeline and data: a prediction must run the very code that prepared the training set; a copy would drift.
     "inference": {"types", "tasks", "recipe", "data", "pipeline", "signal", "windows", "features", "models", "training"},
-    "export": {"types", "tasks", "recipe", "signal", "windows", "features", "models", "training"},
-    "estimators": {"types", "tasks", "recipe", "signal", "windows", "features", "models", "training"},
+    # inference: what is exported is a finished run with its preparation, and parity is checked against it.
+    "export": {"types", "tasks", "recipe", "data", "pipeline", "signal", "windows", "features", "models", "training", "inference"},
+    # pipeline: features are made by the very steps of a recipe; splits: the inner parts are drawn by person.
+    "estimators": {"types", "tasks", "recipe", "pipeline", "signal", "windows", "features", "models", "training", "splits"},
+    # Records from and to other libraries' own objects.
+    "interop": {"types", "data"},
+    # A recording that is being made: where it comes from, and who looks on.
+    "live": {"types", "recipe", "data", "inference"},
     "report": {"types", "tasks", "plots", "evaluation"},
     # A look uses the steps and rules of the preparation, on a recording of no data set, and draws what they found.
     "looking": {"types", "recipe", "data", "pipeline", "signal", "windows", "plots"},

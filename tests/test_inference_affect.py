@@ -90,7 +90,7 @@ def test_a_recording_of_the_store_gives_the_inputs_of_the_store(
     made, lacking = predictor._for(open_source(entry).channels, entry.record)
     assert lacking == ()
     _, windows, features = pipeline.work_piece(made, preparing.Piece(entry))
-    given = relative(inference._table([(windows, features)], predictor.ensemble.spec), how)
+    given = relative(inference.predictor._table([(windows, features)], predictor.ensemble.spec), how)
     table = store.read(place)
     mine = np.flatnonzero(table.index["record"] == entry.record)
     wanted = relative(replace(table, index=table.index.iloc[mine], values=table.values[mine]), how)

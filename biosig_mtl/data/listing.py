@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from biosig_mtl.data.found import Found, natural, read_index
 from biosig_mtl.data.manifest_schema import Index, Manifest
@@ -116,8 +117,19 @@ def _indexed(manifest: Manifest, root: Path) -> Iterator[Found]:
             demographics={
                 name: value for name, column in index.demographics.items() if math.isfinite(value := _value(row.get(column)))
             },
+            options=_extra(index, row),
             reason="" if size else f"{relative}: {'the file is missing' if size is None else 'the file is empty'}",
         )
+
+
+def _extra(index: Index, row: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a reader hands on beside the file: when the record begins in its session, and the tighter id."""
+    found: dict[str, Any] = {}
+    if math.isfinite(begins := _value(row.get(index.begins))):
+        found["session_s"] = begins
+    if person := row.get(index.person):
+        found["person"] = person
+    return found
 
 
 def _sizes(folder: Path) -> dict[str, int]:

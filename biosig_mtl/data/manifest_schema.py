@@ -81,7 +81,9 @@ class Index:
 
     ``path`` may use any column: ``{record}.hea``. ``demographics`` maps our names to columns. ``labels`` maps the name of a
     target to a column with one value a record; ``scales`` tells the unit of a label, or its scale as ``low..high``, where it is
-    not mmHg. ``stimulus`` is the column of what was shown.
+    not mmHg. ``stimulus`` is the column of what was shown, ``begins`` that of the seconds at which a record begins in its
+    session. ``person`` is the column of a tighter id, for personal calibration, of a set whose subjects may merge people: it
+    may split a person, and is never what a split is made by.
     """
 
     file: str = "records.csv"
@@ -93,6 +95,8 @@ class Index:
     labels: Mapping[str, str] = field(default_factory=dict)
     scales: Mapping[str, str] = field(default_factory=dict)
     stimulus: str = ""
+    begins: str = ""
+    person: str = ""
 
 
 @dataclass(frozen=True)

@@ -251,11 +251,15 @@ def _reference(record: Record, windowing: Windowing, grid: Grid) -> Track | None
 def _identity(record: Record, windowing: Windowing, grid: Grid) -> dict[str, NDArray[Any]]:
     """Return what lets the audit find equal and overlapping windows: a content hash and content-defined fingerprints.
 
-    With them goes when the record begins in its session, where that is known.
+    With them go when the record begins in its session, and whom it is of by a tighter id, where that is known.
     """
     raw = np.ascontiguousarray(grid.cut(record.channel(windowing.channels[0]).samples), dtype=np.float32)
     ids = [hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in raw]
-    known = {} if record.session_s is None else {"session_s": np.full(len(ids), record.session_s)}
+    known: dict[str, NDArray[Any]] = {}
+    if record.session_s is not None:
+        known["session_s"] = np.full(len(ids), record.session_s)
+    if record.person:
+        known["person"] = np.full(len(ids), record.person)
     return {"window_id": np.array(ids, dtype="U16"), "fingerprints": fingerprints(raw), **known}
 
 

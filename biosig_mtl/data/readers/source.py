@@ -71,6 +71,7 @@ class LazySource:
             notes=self.notes,
             baseline_s=self.baseline_s,
             session_s=self.entry.options.get("session_s"),
+            person=str(self.entry.options.get("person", "")),
         )
 
     def _frame(self, time_s: float) -> int:

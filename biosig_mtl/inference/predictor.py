@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from biosig_mtl import models, pipeline
-from biosig_mtl.data.readers import entry_for, open_source
-from biosig_mtl.recipe import build, choose, from_dict
+from biosig_mtl.recipe import build, from_dict
 from biosig_mtl.tasks import within_scale
 from biosig_mtl.training import TrainingSettings, checkpoint
 from biosig_mtl.training.person import PerSubject, relative
@@ -24,7 +22,6 @@ from biosig_mtl.types import (
     Entry,
     Features,
     InputSpec,
-    RecipeError,
     Rejected,
     Source,
     Track,
@@ -35,9 +32,6 @@ from biosig_mtl.types import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-PERSON = ("age_years", "sex_male", "height_cm", "weight_kg", "bmi")
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ class Predictor:
         if not parts:
             why = "; ".join(sorted({r.reason for r in rejected})) or "the recording is empty"
             raise DataError(f"{entry.record}: no usable window ({why})")
-        return self._frame(parts, without), rejected, list(notes)
+        return self.frame(parts, without), rejected, list(notes)
 
     def _for(self, present: Mapping[str, ChannelInfo], record: str) -> tuple[pipeline.Preparation, tuple[str, ...]]:
         """Return the preparation for a recording with these channels, and the recorded channels that it has to do without.
@@ -151,7 +145,8 @@ class Predictor:
             if name := getattr(step, "name", None) or needed:
                 made.add(str(name))
 
-    def _frame(self, parts: list[tuple[Windows, Features]], without: tuple[str, ...]) -> pd.DataFrame:
+    def frame(self, parts: list[tuple[Windows, Features]], without: tuple[str, ...] = ()) -> pd.DataFrame:
+        """Return the estimates on windows of one recording, in order; see `predict` for the columns."""
         import pandas as pd
 
         # The whole recording at once: what was usual for the person so far does not begin anew with each piece.
@@ -217,92 +212,3 @@ def _track(wanted: TrackSpec, parts: list[Track]) -> Track:
         signal = np.full((len(signal), len(wanted.channels), wanted.samples), np.nan, np.float32)
         return Track(wanted.channels, wanted.fs, signal)
     return replace(parts[0], signal=signal)
-
-
-@dataclass(frozen=True)
-class Told:
-    """What is told of a recording that belongs to no data set.
-
-    Parameters
-    ----------
-    channels
-        Our channel names to those of the file; empty: guessed by name.
-    demographics
-        ``age_years sex_male height_cm weight_kg`` as far as they are known.
-    timing_reliable
-        Whether times between its channels may be trusted; a run that uses pulse arrival times misses them otherwise.
-    without
-        Modalities that are treated as if they had not been recorded.
-    rest_s
-        Where the rest before the stimulus lies, in seconds of the recording; windows begin where it ends.
-    """
-
-    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    demographics: Mapping[str, float] = field(default_factory=dict)
-    timing_reliable: bool = False
-    without: tuple[str, ...] = ()
-    rest_s: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse nonsense."""
-        if self.rest_s is not None and not 0 <= self.rest_s[0] < self.rest_s[1] < math.inf:
-            raise RecipeError(f"need a rest that ends after it starts, got {self.rest_s[0]:g} to {self.rest_s[1]:g} s")
-
-
-NOTHING_TOLD = Told()
-
-
-def predict_file(run: Path, recording: Path, out: Path, told: Told = NOTHING_TOLD) -> str:
-    """Estimate on a recording and write the table; return a sentence about it.
-
-    Parameters
-    ----------
-    run
-        Run folder.
-    recording
-        File in any readable format.
-    out
-        ``.csv`` or ``.parquet``.
-    told
-        What is known of it beside the file.
-
-    Raises
-    ------
-    RecipeError
-        A word in ``channels`` or ``demographics`` that the run does not know.
-    DataError
-        The recording cannot be read, lacks a channel or has no usable window.
-    """
-    for word in told.demographics:
-        choose(word, PERSON, "fact about the person (--person)")
-    predictor = Predictor.load(run)
-    for word in told.channels:
-        choose(word, predictor.channels, "channel of this run (--channel)")
-    entry = replace(entry_for(recording, channels=told.channels or None), timing_reliable=told.timing_reliable)
-    if told.demographics:
-        entry = replace(entry, demographics={**entry.demographics, **told.demographics})
-    frame, rejected, notes = predictor.predict(open_source(entry), entry, told.without, told.rest_s)
-    _write(out, frame)
-    refused = "; ".join(f"{n} × {reason}" for reason, n in _counted(rejected))
-    said = [f"{out}: {len(frame)} windows of {entry.record}", *([f"refused {refused}"] if refused else [])]
-    return "\n".join(["; ".join(said), *(f"note: {note}" for note in notes)])
-
-
-def _counted(rejected: list[Rejected]) -> list[tuple[str, int]]:
-    reasons = [r.reason for r in rejected]
-    return sorted(((reason, reasons.count(reason)) for reason in set(reasons)), key=lambda pair: (-pair[1], pair[0]))
-
-
-def _write(out: Path, frame: pd.DataFrame) -> None:
-    sink = io.BytesIO()
-    if out.suffix == ".parquet":
-        frame.to_parquet(sink, index=False)
-    else:
-        frame.to_csv(sink, index=False, float_format="%.4f", lineterminator="\n")
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(sink.getvalue())
-        temporary.replace(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror}") from error
