@@ -49,7 +49,8 @@ ROOMS: dict[str, set[str]] = {
     # pipeline and data: a prediction must run the very code that prepared the training set; a copy would drift.
     "inference": {"types", "tasks", "recipe", "data", "pipeline", "signal", "windows", "features", "models", "training"},
     # inference: what is exported is a finished run with its preparation, and parity is checked against it.
-    "export": {"types", "tasks", "recipe", "data", "pipeline", "signal", "windows", "features", "models", "training", "inference"},
+    "export": {"types", "tasks", "recipe", "data", "pipeline", "signal", "windows", "features", "models", "training"}
+    | {"inference"},
     # pipeline: features are made by the very steps of a recipe; splits: the inner parts are drawn by person.
     "estimators": {"types", "tasks", "recipe", "pipeline", "signal", "windows", "features", "models", "training", "splits"},
     # Records from and to other libraries' own objects.
