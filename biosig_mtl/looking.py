@@ -124,13 +124,13 @@ def view(
 ) -> View:
     """Return what `look` draws, with its facts in words; the arguments are those of `look`."""
     _check(start_s, length_s)
-    entry = _entry(recording, channels)
+    entry = entry_of(recording, channels)
     if "fs_hz" in entry.options and entry.format != "table":
         raise RecipeError(f"{entry.path}: fs_hz is for tables; a file of this format tells its rates itself")
     source = open_source(entry)
     if not source.channels or source.duration_s <= 0:
         raise DataError(f"{entry.path}: the recording is empty")
-    plan = _plan(source, entry, recipe)
+    plan = plan_for(source, entry, recipe)
     start, stop = _stretch(source, entry, start_s, length_s)
     whole = overview if overview is not None else source.duration_s <= OVERVIEW_S
     tracks = _overview(source, plan, start, stop) if whole else {}
@@ -160,9 +160,14 @@ def write(seen: View, out: Path) -> Path:
 
 def place_for(recording: Path, seen: View) -> Path:
     """Return where a look goes if nobody says: into the current folder, but never beside the data."""
+    return unasked(recording, f"{seen.record}.png")
+
+
+def unasked(recording: Path, name: str) -> Path:
+    """Return a file's place in the current folder; raise `RecipeError` where that is the folder of the recording."""
     if Path.cwd() == recording.resolve().parent:
-        raise RecipeError(f"{recording}: nothing is written beside data unasked; say where, e.g. --out {seen.record}.png")
-    return Path(f"{seen.record}.png")
+        raise RecipeError(f"{recording}: nothing is written beside data unasked; say where, e.g. --out {name}")
+    return Path(name)
 
 
 # ------------------------------------------------------------------------------------------------------------ what is asked
@@ -173,7 +178,8 @@ def _check(start_s: float | None, length_s: float | None) -> None:
         raise RecipeError(f"length: need a length above 0, in seconds, got {length_s:g}")
 
 
-def _entry(recording: str | Path | Entry, channels: Names | None) -> Entry:
+def entry_of(recording: str | Path | Entry, channels: Names | None) -> Entry:
+    """Return a recording's entry with the channels that are asked for."""
     wanted = {ours: (names,) if isinstance(names, str) else tuple(names) for ours, names in (channels or {}).items()}
     if isinstance(recording, Entry):
         return replace(recording, channels={**recording.channels, **wanted})
@@ -210,7 +216,8 @@ def _moves(samples: F32) -> float:
 
 
 # ------------------------------------------------------------------------------------------------------------- what is done
-def _plan(source: Source, entry: Entry, recipe: str | Path | None) -> Plan:
+def plan_for(source: Source, entry: Entry, recipe: str | Path | None) -> Plan:
+    """Return what is done with a recording; raise `RecipeError` where a recipe does not fit its channels."""
     if recipe is None:
         return default_plan(source.channels)
     # Features come with it, and a look without a recipe has no use for them.
@@ -271,8 +278,8 @@ def _suiting(info: ChannelInfo, taken: set[str]) -> tuple[list[signal.Step], str
     return [*steps, signal.AssessQuality(name, raw=info.name)], ""
 
 
-def _described(source: Source, plan: Plan, start: float, stop: float) -> tuple[Record, Record]:
-    """Read a stretch with its context; return it as it was recorded, and with what the steps found."""
+def described(source: Source, plan: Plan, start: float, stop: float) -> tuple[Record, Record]:
+    """Read a stretch (seconds) with its context; return it as it was recorded, and with what the steps found."""
     # From a whole second on: quality is told for whole seconds of what was read.
     raw = source.read(max(0.0, math.floor(start - plan.reach_s)), stop + plan.reach_s)
     record = raw
@@ -282,7 +289,7 @@ def _described(source: Source, plan: Plan, start: float, stop: float) -> tuple[R
 
 
 def _worked(source: Source, plan: Plan, start: float, stop: float) -> tuple[Record, Record, tuple[Stretch, ...]]:
-    raw, record = _described(source, plan, start, stop)
+    raw, record = described(source, plan, start, stop)
     made = plan.preparation
     if made is None:
         return raw, record, ()
@@ -301,7 +308,7 @@ def _overview(source: Source, plan: Plan, start: float, stop: float) -> dict[str
     tracks: dict[str, list[F64]] = {}
     for begin in np.arange(0.0, source.duration_s, PIECE_S).tolist():
         end = min(begin + PIECE_S, source.duration_s)
-        _, record = _described(source, plan, begin, end)
+        _, record = described(source, plan, begin, end)
         lead, size = round(begin - record.start_s), math.ceil(end - begin)
         for name in source.channels:
             track = own(record, record.quality, name)

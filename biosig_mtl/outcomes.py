@@ -257,6 +257,12 @@ class Scores:
 
     content: Mapping[str, Any]
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from biosig_mtl import cards
+
+        return cards.of_scores(self)
+
     @property
     def audit_passed(self) -> bool:
         """Whether every check of the audit passed."""

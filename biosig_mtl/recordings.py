@@ -149,6 +149,12 @@ class Record:
             raise missing_channel(self.name, name, self.channels)
         return self.channels[name]
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from biosig_mtl import cards
+
+        return cards.of_record(self)
+
     def with_channel(self, channel: Channel) -> Record:
         """Return a copy with one channel added or replaced."""
         return replace(self, channels={**self.channels, channel.name: channel})

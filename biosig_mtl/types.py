@@ -145,6 +145,12 @@ class Windows:
         """Return the number of windows."""
         return int(self.onset_s.size)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from biosig_mtl import cards
+
+        return cards.of_windows(self)
+
     def channel(self, name: str) -> F32:
         """Return one channel, shape (window, time)."""
         if name not in self.channels:
@@ -180,6 +186,12 @@ class Features:
     waveform_channels: tuple[str, ...]
     tracks: Mapping[str, Track] = field(default_factory=lambda: EMPTY)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from biosig_mtl import cards
+
+        return cards.of_features(self)
+
 
 @dataclass(frozen=True, slots=True)
 class WindowTable:
@@ -201,6 +213,12 @@ class WindowTable:
     tracks: Mapping[str, Track] = field(default_factory=lambda: EMPTY)
     heads: tuple[Head, ...] = ()
     reference: Track | None = None
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from biosig_mtl import cards
+
+        return cards.of_table(self)
 
     def __len__(self) -> int:
         """Return the number of windows."""

@@ -23,9 +23,11 @@ PACKAGE = ROOT / "biosig_mtl"
 ROOMS: dict[str, set[str]] = {
     # The nouns lie in four files; the other rooms know them all as types.
     "errors": set(),
-    "recordings": {"errors"},
-    "outcomes": {"recordings"},
-    "types": {"errors", "recordings", "outcomes"},
+    "recordings": {"errors", "cards"},
+    "outcomes": {"recordings", "cards"},
+    "types": {"errors", "recordings", "outcomes", "cards"},
+    # How nouns show themselves in a notebook; it knows them for the type checker only.
+    "cards": {"types"},
     # Where electrodes lie: knowledge that steps, features, networks and maps share, as they share the nouns.
     "montage": set(),
     # Its errors are types: an error class of its own would be a second family.

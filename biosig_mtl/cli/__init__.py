@@ -262,6 +262,7 @@ def look(  # noqa: PLR0913 (the options of a verb are its arguments)
     fs_hz: Annotated[float | None, typer.Option(help="Sampling rate of a table without a time column.")] = None,
     *,
     overview: Annotated[bool | None, typer.Option(help="Quality of the whole recording. Default: up to an hour.")] = None,
+    browse: Annotated[bool, typer.Option("--browse", help="The whole as a page (.html) to pan and zoom.")] = False,
 ) -> None:
     """Draw a stretch of a recording: beats, fiducials, quality, and what is refused with its reason."""
     from biosig_mtl import looking
@@ -269,6 +270,14 @@ def look(  # noqa: PLR0913 (the options of a verb are its arguments)
 
     names = {ours: (theirs,) for ours, theirs in (_pair(w, "--channel") for w in channel or ())}
     entry = entry_for(recording, names, {} if fs_hz is None else {"fs_hz": fs_hz})
+    if browse:
+        from biosig_mtl.looking_browse import browse as browsed
+
+        if start is not None or length is not None:
+            raise RecipeError("--browse: holds the whole recording; leave out --start and --length")
+        page = browsed(entry, recipe=recipe)
+        say(f"page: {page.write(out or looking.unasked(entry.path, f'{entry.path.stem}.html'))}")
+        return
     seen = looking.view(entry, start, length, recipe=recipe, overview=overview)
     path = looking.write(seen, looking.place_for(entry.path, seen) if out is None else out)
     for line in seen.lines():
