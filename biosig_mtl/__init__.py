@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from biosig_mtl.experiment import run as run_experiment
     from biosig_mtl.inference import Predictor
     from biosig_mtl.looking import look
+    from biosig_mtl.looking_browse import browse
     from biosig_mtl.pipeline import check as check_recipe
     from biosig_mtl.pipeline import preparation, prepare
     from biosig_mtl.recipe import load as load_recipe
@@ -41,6 +42,7 @@ _DOORS = {
     "Stream": ("signal", "Stream"),
     "WindowTable": ("types", "WindowTable"),
     "Windows": ("types", "Windows"),
+    "browse": ("looking_browse", "browse"),
     "check_recipe": ("pipeline", "check"),
     "entry_for": ("data.readers", "entry_for"),
     "load_manifest": ("data.manifest", "load"),
@@ -69,6 +71,7 @@ __all__ = [
     "WindowTable",
     "Windows",
     "__version__",
+    "browse",
     "check_recipe",
     "entry_for",
     "load_manifest",
