@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from biosig_mtl.cli import compress, contest, grow, joint, pretraining
+from biosig_mtl.cli import compress, contest, grow, joint, paper, pretraining
 from biosig_mtl.cli.data import data_app, store_app
 from biosig_mtl.cli.shell import (
     DataOption,
@@ -42,6 +42,7 @@ compress.register(app)
 joint.register(app)
 pretraining.register(app)
 grow.register(app)
+paper.register(app)
 
 CPUS = os.cpu_count() or 1
 LONG = 60  # names of a family of features that are still written out

@@ -129,6 +129,6 @@ def _mark(manifest: Manifest) -> str:
 
 
 def _how(manifest: Manifest) -> str:
-    if manifest.access.kind == "open":
+    if manifest.access.kind == "open" and (manifest.access.files or manifest.access.sums):
         return f"fetch it with `biosig-mtl data fetch {manifest.name}` or from {manifest.access.url}"
     return f"see {manifest.access.url or 'its manifest'} and `biosig-mtl data describe {manifest.name}`"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from biosig_mtl.data.readers import LISTERS, READERS
 from biosig_mtl.data.readers.channels import kind_of
@@ -16,6 +17,15 @@ from biosig_mtl.types import EMPTY, ChannelInfo
 _STRICT = {"extra": "forbid"}
 
 SubjectLevel = Literal["person", "group", "record", "unknown"]
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    ours = parts.scheme == "http" and parts.hostname == "127.0.0.1"
+    if not ((parts.scheme == "https" or ours) and parts.hostname):
+        raise ValueError(f"need a url that begins with https://, got {url}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"need a url without name and password, got one for {parts.hostname}: put them into ~/.netrc")
 
 
 @dataclass(frozen=True)
@@ -32,9 +42,8 @@ class RemoteFile:
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
-        if not self.url.startswith(("https://", "http://127.0.0.1")):
-            raise ValueError(f"need a url that begins with https://, got {self.url}")
-        if not re.fullmatch(r"[\w][\w. \-]*", self.name):
+        _check_url(self.url)
+        if not re.fullmatch(r"[\w][\w. \-]*", self.name) or self.name.endswith(".part"):
             raise ValueError(f"need a plain file name, got '{self.name}'")
         if self.sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise ValueError(f"need a sha256 of 64 hexadecimal digits, got '{self.sha256}'")
@@ -44,13 +53,31 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Access:
-    """How to obtain the set: from an open address, or after a registration at ``url`` by ``command``."""
+    """How to obtain the set.
 
-    kind: Literal["open", "registration", "simulated"]
+    ``open`` sets are fetched from ``files``, or from the place of ``sums``: a list of checksums as PhysioNet publishes it
+    (``SHA256SUMS.txt``), whose paths are relative to its own address; ``only`` are patterns of the paths that are of use.
+    ``credentialed`` sets are fetched alike, with name and password from the environment or netrc, once an agreement was signed
+    at ``url``. ``registration`` means that a person has to do it, by ``command`` or at ``url``.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
+
+    kind: Literal["open", "credentialed", "registration", "simulated"]
     url: str = ""
     files: tuple[RemoteFile, ...] = ()
+    sums: str = ""
+    only: tuple[str, ...] = ()
     command: str = ""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if self.sums:
+            _check_url(self.sums)
+        names = [f.name.casefold() for f in self.files]
+        if len(set(names)) < len(names):
+            raise ValueError("need files of different names")
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def subject_level(evidence: Evidence) -> Check:
     """Ids must be persons; ids of records are accepted only where the recipe says so, and then stamped."""
     name, level = "subject_level", evidence.subject_level
     if level == "subject":
-        return _passed(name, "the ids of the data set are persons")
+        return _passed(name, "the ids of the data set are persons, or groups that never split one on purpose")
     what = "the ids of the data set are records, not persons" if level == "record" else f"what the ids stand for: {level}"
     if evidence.allow_record_level:
         return _passed(name, f"{what}; the recipe accepts it, the report is stamped: a person may be in two parts")
