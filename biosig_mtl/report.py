@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from biosig_mtl import plots, report_affect, report_insight, report_pressure, report_splits, report_words
+from biosig_mtl import plots, report_affect, report_insight, report_intervals, report_pressure, report_splits, report_words
 from biosig_mtl import report_sections as sections
 from biosig_mtl.evaluation import scores as graded
 from biosig_mtl.report_sections import Run
@@ -159,6 +159,9 @@ def _told(run: Run) -> dict[str, Any]:
     if seen is not None:
         place = next((i + 1 for i, (word, _) in enumerate(words["sections"]) if word == "training"), len(words["sections"]))
         words["sections"].insert(place, ("splits", "Splits"))
+    bounds = report_intervals.intervals(run)
+    if bounds is not None:
+        words["sections"].insert([word for word, _ in words["sections"]].index("audit"), ("intervals", "Intervals"))
     return {
         "told_by": "report_pressure.html.j2" if pressure else "report_affect.html.j2",
         "targets": targets,
@@ -166,6 +169,7 @@ def _told(run: Run) -> dict[str, Any]:
         "insight": insight,
         "reasons": insight["reasons"],
         "splits": seen,
+        "intervals": bounds,
         **words,
     }
 

@@ -175,3 +175,16 @@ def test_a_table_that_cannot_be_written_is_told(run: Path, cohort: Path, tmp_pat
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError, match=r"a\.csv: cannot be written"):
         predict_file(run, cohort / "s001" / "s001_1.hea", tmp_path / "file" / "a.csv")
+
+
+def test_windows_whose_interval_is_too_wide_are_refused_and_counted(run: Path, cohort: Path, tmp_path: Path) -> None:
+    path, out = cohort / "s001" / "s001_1.hea", tmp_path / "a.csv"
+    predict_file(run, path, out)
+    whole = pd.read_csv(out)
+    reach = (whole[["sbp_upper", "dbp_upper"]].to_numpy() - whole[["sbp", "dbp"]].to_numpy()).max()
+    assert "refused" not in predict_file(run, path, out, Told(refuse_above=float(reach) + 1))
+    pd.testing.assert_frame_equal(pd.read_csv(out), whole)
+    with pytest.raises(DataError, match=r"no window is sure enough \(5 refused\)"):
+        predict_file(run, path, out, Told(refuse_above=0.01))
+    with pytest.raises(RecipeError, match="above"):
+        predict_file(run, path, out, Told(refuse_above=-1.0))

@@ -238,6 +238,9 @@ def predict(  # noqa: PLR0913 (the options of a verb are its arguments)
         str | None,
         typer.Option("--rest", help="START:STOP of the rest before the stimulus, in seconds."),
     ] = None,
+    refuse_above: Annotated[
+        float | None, typer.Option("--refuse-above", help="Refuse windows whose interval reaches further to either side, mmHg.")
+    ] = None,
     *,
     timing_reliable: Annotated[
         bool, typer.Option("--timing-reliable", help="Times between the channels of this recording may be trusted.")
@@ -248,7 +251,7 @@ def predict(  # noqa: PLR0913 (the options of a verb are its arguments)
 
     names = {ours: (theirs,) for ours, theirs in (_pair(w, "--channel") for w in channel or ())}
     facts = {key: _number(value, key) for key, value in (_pair(w, "--person") for w in person or ())}
-    told = inference.Told(names, facts, timing_reliable, tuple(without or ()), _span(rest))
+    told = inference.Told(names, facts, timing_reliable, tuple(without or ()), _span(rest), refuse_above)
     say(inference.predict_file(run, recording, out, told))
 
 

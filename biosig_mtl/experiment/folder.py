@@ -19,7 +19,7 @@ import numpy as np
 from biosig_mtl import store
 from biosig_mtl.evaluation.scores import plain
 from biosig_mtl.recipe import Recipe, dump
-from biosig_mtl.types import DataError, Fold, Predictions, WindowTable
+from biosig_mtl.types import F64, DataError, Fold, Predictions, WindowTable
 
 _PACKAGES = ("biosig-mtl", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "torch", "safetensors", "wfdb", "mne", "h5py")
 
@@ -85,8 +85,8 @@ def write_history(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write(out / "history.csv", text.getvalue())
 
 
-def write_predictions(out: Path, table: WindowTable, predictions: Predictions, half: np.ndarray[Any, Any]) -> None:
-    """Write ``predictions.parquet``: one row a window, target, fold and seed; ``half`` is the interval's half-width."""
+def write_predictions(out: Path, table: WindowTable, predictions: Predictions, ends: tuple[F64, F64]) -> None:
+    """Write ``predictions.parquet``: one row a window, target, fold and seed; ``ends`` (n, T) are those of the intervals."""
     import pandas as pd
 
     rows = predictions.row
@@ -100,8 +100,8 @@ def write_predictions(out: Path, table: WindowTable, predictions: Predictions, h
             "target": np.full(rows.size, name),
             "y_true": predictions.y_true[:, j],
             "y_pred": predictions.y_pred[:, j],
-            "lower": predictions.y_pred[:, j] - half[:, j],
-            "upper": predictions.y_pred[:, j] + half[:, j],
+            "lower": ends[0][:, j],
+            "upper": ends[1][:, j],
             "sqi": table.index["sqi"].to_numpy()[rows],
             "role": np.full(rows.size, "test"),
         }

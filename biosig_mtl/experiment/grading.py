@@ -1,24 +1,21 @@
-"""From trained networks to predictions, baselines, intervals and the evidence of the audit."""
+"""From trained networks to predictions, baselines and the evidence of the audit."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from biosig_mtl.evaluation import audit, oracles, scores
 from biosig_mtl.experiment.members import CONTROL, MODEL, TWIN, Estimated, Result
 from biosig_mtl.models import baselines
 from biosig_mtl.tasks import BLOOD_PRESSURE, within_scale
 from biosig_mtl.training import subject_weights
-from biosig_mtl.types import F32, F64, I64, Bool, Fold, Predictions, WindowTable
+from biosig_mtl.types import F32, F64, I64, Fold, Predictions, WindowTable
 
-LEVEL = 0.9
 TARGET_MEDIAN = "target_median"
 ELAPSED = "elapsed_time"
 CONTINUOUS = "continuous"  # the source of labels that follow the clock of a recording
@@ -207,59 +204,4 @@ def _medians(values: F64) -> F64:
     return np.array([np.median(known) if (known := column[~np.isnan(column)]).size else np.nan for column in values.T])
 
 
-def half_widths(table: WindowTable, folds: Sequence[Fold], results: Sequence[Result]) -> dict[tuple[int, int], F64]:
-    """Return, for each (seed, fold), the half-width (T,) below which 90 % of the validation errors lie, each subject alike.
-
-    Targets with classes have none (NaN): their shares tell how sure the network is.
-
-    The errors are those of networks on subjects that they did not learn from and that are not tested: split-conformal intervals
-    by person, with the validation subjects as calibration set. They were used for early stopping too, so the width is a
-    little too small; the measured coverage stands in ``scores.json``.
-    """
-    widths = {}
-    for fold in folds:
-        own = [r for r in results if r.job.variant == MODEL and _same(r.job.fold, fold)]
-        rows = np.concatenate([r.validation_rows for r in own])
-        errors = np.abs(np.concatenate([r.validation for r in own]) - table.targets[rows])
-        weight = subject_weights(table.subject[rows], 1.0).astype(np.float64)
-        errors[:, [bool(head.classes) for head in table.head]] = np.nan
-        widths[fold.seed, fold.number] = np.array([_quantile(e, weight) for e in errors.T])
-    return widths
-
-
-def _quantile(values: F64, weight: F64) -> float:
-    known = np.isfinite(values)
-    if not known.any():
-        return float("nan")
-    order = np.argsort(values[known], kind="stable")
-    share = np.cumsum(weight[known][order]) / weight[known].sum()
-    place = min(int(np.searchsorted(share, LEVEL)), order.size - 1)
-    return float(values[known][order][place])
-
-
-def interval_facts(model: Predictions, half: F64) -> dict[str, dict[str, float]]:
-    """Return the measured coverage (each subject with a known value alike) and the mean width of the intervals, by target.
-
-    A fold whose validation people have no value of a target has no interval for it, and counts for nothing.
-    """
-    inside, told = np.abs(model.y_pred - model.y_true) <= half, np.isfinite(half)
-    return {
-        name: {
-            "level": LEVEL,
-            "coverage": _by_subject(model.subject, inside[:, j], told[:, j] & ~np.isnan(model.y_true[:, j])),
-            "width": float(2 * half[told[:, j], j].mean()) if told[:, j].any() else math.nan,
-        }
-        for j, name in enumerate(model.target_names)
-        if not model.head[j].classes
-    }
-
-
-def _by_subject(subject: NDArray[np.str_], inside: Bool, known: Bool) -> float:
-    """Return the mean over subjects of the share of their known windows that are inside."""
-    if not known.any():
-        return float("nan")
-    _, code = np.unique(subject[known], return_inverse=True)
-    return float((np.bincount(code, inside[known]) / np.bincount(code)).mean())
-
-
-__all__ = ["CONTROL", "MODEL", "TWIN", "Graded", "gather", "half_widths", "interval_facts", "mean_of", "predictions"]
+__all__ = ["CONTROL", "MODEL", "TWIN", "Graded", "gather", "mean_of", "predictions"]

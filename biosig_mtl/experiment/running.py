@@ -12,11 +12,22 @@ import numpy as np
 
 from biosig_mtl import splits, store
 from biosig_mtl.evaluation import audit, controls, scores
-from biosig_mtl.experiment import answers, folder, grading, interpretation, members, splits_seen, stamps, tables
+from biosig_mtl.experiment import (
+    answers,
+    folder,
+    grading,
+    grading_intervals,
+    interpretation,
+    members,
+    splits_seen,
+    stamps,
+    tables,
+)
 from biosig_mtl.experiment.grading import Graded
 from biosig_mtl.experiment.members import CONTROL, MODEL, TWIN, Job, Result
 from biosig_mtl.recipe import Recipe, build
 from biosig_mtl.training import checkpoint
+from biosig_mtl.training.conformal import LEVEL
 from biosig_mtl.types import DataError, Fold, Predictions, RecipeError, Scores, Task, WindowTable
 
 Progress = Callable[[int, int], None]
@@ -79,8 +90,7 @@ def run(  # noqa: PLR0913 (one more than usual: the start of its networks)
             progress(done, len(jobs))
     results = [members.result(job) for job in jobs]
     graded = grading.gather(table, folds, results, training.balance_subjects)
-    widths = grading.half_widths(table, folds, results)
-    half = np.stack([widths[s, f] for s, f in zip(graded.model.seed, graded.model.fold, strict=True)])
+    bounded = grading_intervals.bound(table, folds, results, graded.model)
     rng = np.random.default_rng(0)
     mase = _mase(graded, rng)
     found = _control(task, graded, rng)
@@ -93,7 +103,8 @@ def run(  # noqa: PLR0913 (one more than usual: the start of its networks)
     }
     checks = audit.run(audit.Evidence(task=task, **evidence), rng)
     told = _told(recipe, table, stores, (level, facts))
-    extras = _extras(graded, half, rng) | {
+    extras = _extras(graded, rng) | {
+        "intervals": grading_intervals.facts(table, graded.model, bounded),
         "warnings": _warnings(results, tables.linked(stores), table.target_names) + _notes(folds, table, stores),
         "protocol_guarantee": _promise(protocol),
     }
@@ -108,7 +119,7 @@ def run(  # noqa: PLR0913 (one more than usual: the start of its networks)
         extras=extras,
         **told,
     )
-    _write(out, recipe, _Made(table, folds, stores, results, graded, half))
+    _write(out, recipe, _Made(table, folds, stores, results, graded, bounded))
     folder.write_json(out / "dataset.json", facts[0] if len(facts) == 1 else {"datasets": list(facts)})
     shown = interpretation.interpretation(table, folds, results)
     why = {name: told for s in stores for name, told in store.summary(s).get("about", {}).get("reasons", {}).items()}
@@ -259,9 +270,9 @@ def _notes(folds: Sequence[Fold], table: WindowTable, stores: Sequence[Path]) ->
     return told
 
 
-def _extras(graded: Graded, half: np.ndarray[Any, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """Return further keys of the scores: intervals, ablations, the target's own median."""
-    extras: dict[str, Any] = {"intervals": grading.interval_facts(graded.model, half)}
+def _extras(graded: Graded, rng: np.random.Generator) -> dict[str, Any]:
+    """Return further keys of the scores: ablations, the target's own median."""
+    extras: dict[str, Any] = {}
     ablations = {name: p for name, p in graded.variants.items() if name not in {CONTROL, TWIN}}
     if ablations:
         extras["ablation"] = [
@@ -313,7 +324,7 @@ class _Made:
     stores: Sequence[Path]
     results: Sequence[Result]
     graded: Graded
-    half: np.ndarray[Any, Any]
+    bounded: grading_intervals.Bounded
 
 
 def _write(out: Path, recipe: Recipe, made: _Made) -> None:
@@ -323,21 +334,19 @@ def _write(out: Path, recipe: Recipe, made: _Made) -> None:
         for row in r.history
     ]
     folder.write_history(out, rows)
-    folder.write_predictions(out, made.table, made.graded.model, made.half)
+    folder.write_predictions(out, made.table, made.graded.model, made.bounded.at[LEVEL])
     folder.write_rejected(out, made.stores)
     folder.write_folds(out, made.table, made.folds)
     folder.write_environment(out, made.stores)
     folder.write_json(out / "examples.json", _examples(made.table, made.graded, made.stores))
     folder.write_json(out / "split_report.json", _split_report(made.results))
-    _write_model(out, recipe, made.results, made.half)
+    _write_model(out, recipe, made)
 
 
-def _write_model(out: Path, recipe: Recipe, results: Sequence[Result], half: np.ndarray[Any, Any]) -> None:
-    saved = {r.job.name: r.job.place / "model" for r in results if r.job.variant == MODEL}
-    # A fold without an interval for a target has none to offer; where no fold has one, the file says null.
-    widest = np.where(np.isfinite(half).any(axis=0), np.nan_to_num(half, nan=-np.inf).max(axis=0), np.nan)
-    extra = {"half_width": scores.plain(widest), "interval_level": grading.LEVEL}
-    checkpoint.collect(out / "model", saved, recipe.to_dict(), extra)
+def _write_model(out: Path, recipe: Recipe, made: _Made) -> None:
+    saved = {r.job.name: r.job.place / "model" for r in made.results if r.job.variant == MODEL}
+    intervals = grading_intervals.record(made.table, made.folds, made.results)
+    checkpoint.collect(out / "model", saved, recipe.to_dict(), scores.plain(grading_intervals.carried(intervals)))
 
 
 def _examples(table: WindowTable, graded: Graded, stores: Sequence[Path]) -> list[dict[str, Any]]:

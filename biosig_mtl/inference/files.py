@@ -37,6 +37,8 @@ class Told:
         Modalities that are treated as if they had not been recorded.
     rest_s
         Where the rest before the stimulus lies, in seconds of the recording; windows begin where it ends.
+    refuse_above
+        Windows whose interval reaches further than this to either side, in the unit of the target, are refused; None: none.
     """
 
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class Told:
     timing_reliable: bool = False
     without: tuple[str, ...] = ()
     rest_s: tuple[float, float] | None = None
+    refuse_above: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -84,6 +87,11 @@ def predict_file(run: Path, recording: Path, out: Path, told: Told = NOTHING_TOL
     if told.demographics:
         entry = replace(entry, demographics={**entry.demographics, **told.demographics})
     frame, rejected, notes = predictor.predict(open_source(entry), entry, told.without, told.rest_s)
+    if told.refuse_above is not None:
+        frame, unsure = predictor.refuse(frame, told.refuse_above)
+        rejected = [*rejected, *unsure]
+        if frame.empty:
+            raise DataError(f"{entry.record}: no window is sure enough ({len(unsure)} refused); allow wider intervals")
     _write(out, frame)
     refused = "; ".join(f"{n} × {reason}" for reason, n in _counted(rejected))
     said = [f"{out}: {len(frame)} windows of {entry.record}", *([f"refused {refused}"] if refused else [])]

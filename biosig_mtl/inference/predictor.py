@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biosig_mtl import models, pipeline
 from biosig_mtl.recipe import build, from_dict
 from biosig_mtl.tasks import within_scale
 from biosig_mtl.training import TrainingSettings, checkpoint
+from biosig_mtl.training.conformal import LEVEL
+from biosig_mtl.training.conformal_record import Intervals
 from biosig_mtl.training.person import PerSubject, relative
 from biosig_mtl.types import (
     F64,
@@ -22,6 +25,7 @@ from biosig_mtl.types import (
     Entry,
     Features,
     InputSpec,
+    RecipeError,
     Rejected,
     Source,
     Track,
@@ -45,6 +49,7 @@ class Predictor:
     ensemble: checkpoint.Ensemble
     half_width: F64
     per_subject: PerSubject = "none"
+    intervals: Intervals | None = None
 
     @classmethod
     def load(cls, run: Path) -> Predictor:
@@ -55,7 +60,9 @@ class Predictor:
         training = build(TrainingSettings, recipe.training, "training")
         # A target with classes has no interval: null in the file.
         half = np.array([math.nan if x is None else x for x in ensemble.extra.get("half_width", [])], np.float64)
-        return cls(made, ensemble, half, training.per_subject)
+        # Models of before there were rules have one half-width a target.
+        told = ensemble.extra.get("intervals")
+        return cls(made, ensemble, half, training.per_subject, None if told is None else Intervals.from_json(told))
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -79,8 +86,8 @@ class Predictor:
     ) -> tuple[pd.DataFrame, list[Rejected], list[str]]:
         """Return estimates, what was refused, and what the reader noted (missing parts of a damaged file).
 
-        The table has ``record, onset_s, end_s``, each target with ``_lower`` and ``_upper`` (90 % of the validation subjects'
-        errors were smaller), and ``sqi``. A target with classes has its most likely class and a column with the share of each.
+        The table has ``record, onset_s, end_s``, each target with ``_lower`` and ``_upper`` (see `bounds`), and ``sqi``. One
+        with classes has its most likely class and a column with the share of each.
         Estimates are means over the networks of all folds. Modalities in ``without`` are treated as if they were not recorded;
         one that the recording really lacks is left out by itself, as long as another of the run's channels is there.
         ``rest_s`` says where the rest before the stimulus lies in a recording that does not tell it, and is needed to compare.
@@ -145,6 +152,39 @@ class Predictor:
             if name := getattr(step, "name", None) or needed:
                 made.add(str(name))
 
+    def bounds(
+        self, estimates: F64, sqi: F64, values: NDArray[np.floating] | None = None, level: float = LEVEL
+    ) -> tuple[F64, F64]:
+        """Return both ends (n, T) of the intervals of estimates (n, T), made by the rules of the run.
+
+        Parameters
+        ----------
+        estimates
+            In the unit of the targets, as the ensemble says them.
+        sqi
+            Quality of the signal (n,).
+        values
+            Features (n, F) as the network sees them; only a run of a transfer looks at them.
+        level
+            Share of a new person's windows that should be held. Models of before there were rules know 0.9 alone.
+
+        Targets with classes have NaN, and bounded targets end where their scale does. The intervals hold for people like those
+        of the run (see `biosig_mtl.training.conformal`), not for each person.
+
+        Raises
+        ------
+        DataError
+            Another level is asked of an old model.
+        """
+        if self.intervals is not None:
+            ends = self.intervals.bounds(estimates, sqi, values, level)
+        elif level == LEVEL:
+            half = self.half_width if self.half_width.size else np.full(len(self.targets), np.nan)
+            ends = estimates - half, estimates + half
+        else:
+            raise DataError(f"the model has intervals of {100 * LEVEL:g} % only; train the run again for {100 * level:g} %")
+        return within_scale(self.targets, ends[0]), within_scale(self.targets, ends[1])
+
     def frame(self, parts: list[tuple[Windows, Features]], without: tuple[str, ...] = ()) -> pd.DataFrame:
         """Return the estimates on windows of one recording, in order; see `predict` for the columns."""
         import pandas as pd
@@ -153,6 +193,8 @@ class Predictor:
         table = relative(_table(parts, self.ensemble.spec), self.per_subject)
         found = self.ensemble.predict_full(table, without)
         windows = [w for w, _ in parts]
+        sqi = table.index["sqi"].to_numpy(np.float64)
+        lower, upper = self.bounds(found.estimates, sqi, table.values)
         columns: dict[str, Any] = {
             "record": np.full(len(table), windows[0].record),
             "onset_s": table.index["onset_s"].to_numpy(),
@@ -164,12 +206,36 @@ class Predictor:
                 columns[name] = np.array(head.names())[shares.argmax(axis=1)]
                 columns |= {f"{name}_p{k}": share for k, share in enumerate(shares.T)}
                 continue
-            half = float(self.half_width[j]) if self.half_width.size else math.nan
-            each = found.estimates[:, [j]] + np.array([0.0, -half, half])
-            words = (name, f"{name}_lower", f"{name}_upper")
-            columns |= dict(zip(words, within_scale((name, name, name), each).T, strict=True))
-        columns["sqi"] = table.index["sqi"].to_numpy()
+            columns[name] = within_scale((name,), found.estimates[:, [j]])[:, 0]
+            columns |= {f"{name}_lower": lower[:, j], f"{name}_upper": upper[:, j]}
+        columns["sqi"] = sqi
         return pd.DataFrame(columns)
+
+    def refuse(self, frame: pd.DataFrame, above: float) -> tuple[pd.DataFrame, list[Rejected]]:
+        """Return the rows of `predict` that are sure enough, and the others with their reason; none is lost without a word.
+
+        A row is refused where the interval of any target reaches further than ``above`` (in its unit) to either side. Targets
+        without intervals have no say.
+
+        Raises
+        ------
+        RecipeError
+            ``above`` is no length.
+        """
+        if not above > 0.0:
+            raise RecipeError(f"need a half-width > 0 above which to refuse, got {above:g}")
+        halves = {
+            name: (frame[f"{name}_upper"] - frame[f"{name}_lower"]).to_numpy(np.float64) / 2.0
+            for name in self.targets
+            if f"{name}_lower" in frame
+        }
+        wide = np.any([half > above for half in halves.values()], axis=0) if halves else np.zeros(len(frame), np.bool_)
+        refused = []
+        for i in np.flatnonzero(wide):
+            named = ", ".join(name for name, half in halves.items() if half[i] > above)
+            row = frame.iloc[i]
+            refused.append(Rejected(str(row["record"]), float(row["onset_s"]), f"unsure: interval of {named} above ±{above:g}"))
+        return frame[~wide].reset_index(drop=True), refused
 
 
 def _table(parts: list[tuple[Windows, Features]], spec: InputSpec) -> WindowTable:

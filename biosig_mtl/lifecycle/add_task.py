@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 from biosig_mtl.evaluation import grades, intervals, scores
-from biosig_mtl.experiment import folder, grading, members
+from biosig_mtl.experiment import folder, grading, grading_intervals, members
 from biosig_mtl.lifecycle.consolidation import AddSettings, OldTasks, keeping
 from biosig_mtl.lifecycle.opened import Opened, open_run
 from biosig_mtl.lifecycle.suggest_tasks import NewTarget, label_of, with_target
@@ -39,6 +39,7 @@ from biosig_mtl.models.extension import Extended, LastTask, extended, frozen
 from biosig_mtl.models.split_merge import SplitMerge, SplitMergeSettings
 from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoint, fit, predict, subject_weights
 from biosig_mtl.training.checkpoint import Member
+from biosig_mtl.training.conformal_record import Intervals
 from biosig_mtl.types import F64, DataError, Fold, Predictions, WindowTable
 
 BASELINES = ("train_median", "ridge", "gradient_boosting")
@@ -334,20 +335,19 @@ def _write(out: Path, run: Path, opened: Opened, learnt: Sequence[_Learnt], wind
     for one in learnt:
         places[one.name] = out / "work" / one.name
         checkpoint.save(places[one.name], EXTENDED if isinstance(one.model, Extended) else "split_merge", one.model, one.scaler)
-    extra = {"half_width": scores.plain(_half_width(windows.both, learnt)), "interval_level": grading.LEVEL}
-    checkpoint.collect(out / "model", places, opened.recipe.to_dict(), extra)
+    extra = grading_intervals.carried(_intervals(windows.both, learnt))
+    checkpoint.collect(out / "model", places, opened.recipe.to_dict(), scores.plain(extra))
     shutil.rmtree(out / "work")
 
 
-def _half_width(table: WindowTable, learnt: Sequence[_Learnt]) -> F64:
-    """Return the half-width (T,) of the intervals, of all folds the widest, as a run has it."""
+def _intervals(table: WindowTable, learnt: Sequence[_Learnt]) -> Intervals:
+    """Return the intervals from the validation people of all folds, as a run has them."""
     results = []
     for one in learnt:
         job = members.Job(members.MODEL, one.fold, 0, 1, {}, (), Path())
         rows, fitted = one.fold.validation, one.scaler.fitted_rows
         results.append(members.Result(job, one.after, rows, one.validation, fitted, [], (), {}, None, ()))
-    widths = np.stack(list(grading.half_widths(table, _folds(learnt), results).values()))
-    return np.where(np.isfinite(widths).any(axis=0), np.nan_to_num(widths, nan=-np.inf).max(axis=0), np.nan)
+    return grading_intervals.record(table, _folds(learnt), results)
 
 
 def sentences(told: Mapping[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from biosig_mtl import recipe as recipes
 from biosig_mtl import splits
 from biosig_mtl.evaluation import grades, intervals, scores
-from biosig_mtl.experiment import answers, folder, grading, members
+from biosig_mtl.experiment import answers, folder, grading, grading_intervals, members
 from biosig_mtl.lifecycle.opened import Opened, open_run
 from biosig_mtl.models import baselines
 from biosig_mtl.models.slimmable import FORMS, SHARES, Slimmable, SlimmableSettings, at_width, price, remake
@@ -36,11 +36,13 @@ from biosig_mtl.training import (
     to_batch,
 )
 from biosig_mtl.training.checkpoint import Ensemble
+from biosig_mtl.training.conformal_record import Intervals
 from biosig_mtl.training.hooks import Hooks
 from biosig_mtl.types import EMPTY, F64, Batch, DataError, Fold, Output, RecipeError, WindowTable
 
 FILE = "slim.json"
 KIND = "slimmable"
+AT_WIDTH = "intervals_at"
 Progress = Callable[[int, int], None]
 Said = Sequence[tuple[Fold, F64]]
 
@@ -119,29 +121,26 @@ class Made:
 
 
 def write_run(out: Path, recipe: Recipe, table: WindowTable, made: Sequence[Made], more: Mapping[str, Any] = EMPTY) -> None:
-    """Write recipe and model folder of networks; ``more`` goes into the folder beside the half-widths of their intervals."""
+    """Write recipe and model folder of networks; ``more`` goes into the folder beside their intervals."""
     folder.write_recipe(out, recipe)
     places = {one.name: out / "work" / one.name for one in made}
     for one in made:
         checkpoint.save(places[one.name], one.kind, one.model, one.scaler)
-    extra = {"half_width": half_width(table, made), "interval_level": grading.LEVEL, **more}
-    checkpoint.collect(out / "model", places, recipe.to_dict(), extra)
+    extra = {**grading_intervals.carried(intervals_of(table, made)), **more}
+    checkpoint.collect(out / "model", places, recipe.to_dict(), scores.plain(extra))
     shutil.rmtree(out / "work")
 
 
-def half_width(table: WindowTable, made: Sequence[Made]) -> list[float | None]:
-    """Return the half-width (T,) of the intervals of networks, of all folds the widest, as a run has it; None for classes."""
+def intervals_of(table: WindowTable, made: Sequence[Made]) -> Intervals:
+    """Return the intervals of networks from the validation people of all folds, as a run has them."""
     results = []
     for one in made:
         told = predict(one.model, table, one.fold.validation, one.scaler)
         job = members.Job(members.MODEL, one.fold, 0, 1, {}, (), Path())
-        nothing = np.empty((0, 0))
-        results.append(members.Result(job, nothing, one.fold.validation, told, one.fold.train, [], (), {}, None, ()))
+        tested = predict(one.model, table, one.fold.test, one.scaler) if "transfer_test" in table.index else np.empty((0, 0))
+        results.append(members.Result(job, tested, one.fold.validation, told, one.fold.train, [], (), {}, None, ()))
     folds = list({(one.fold.seed, one.fold.number): one.fold for one in made}.values())
-    widths = np.stack(list(grading.half_widths(table, folds, results).values()))
-    widest = np.where(np.isfinite(widths).any(axis=0), np.nan_to_num(widths, nan=-np.inf).max(axis=0), np.nan)
-    told_plainly: list[float | None] = scores.plain(widest)
-    return told_plainly
+    return grading_intervals.record(table, folds, results)
 
 
 def open_beside(run: Path, stores: Path, out: Path) -> Opened:
@@ -229,8 +228,8 @@ def slim(
             made.append(Made(f"{members.MODEL}-seed{fold.seed}-fold{fold.number}-member0", KIND, model, inner, work.scaler))
             if progress is not None:
                 progress(done, len(folds))
-        at = {str(share): half_width(table, [_narrow(one, share) for one in made]) for share in chosen.shares}
-        write_run(out, recipe, table, made, {"half_width_at": at})
+        at = {share: intervals_of(table, [_narrow(one, share) for one in made]) for share in chosen.shares}
+        write_run(out, recipe, table, made, {AT_WIDTH: {str(s): grading_intervals.carried(found) for s, found in at.items()}})
     single = to_batch(table, made[0].fold.test[:1], made[0].scaler)
     rows = [_row(judge, said, _narrow(made[0], share), single) for share in chosen.shares]
     told: dict[str, Any] = {"schema": 1, "recipe": recipe.name, "model": chosen.of, "people": judge.people, "widths": rows}
@@ -368,8 +367,8 @@ def load_at(place: Path, share: float) -> Ensemble:
         narrow = tuple(replace(m, model=at_width(_slimmable(m.model), share)) for m in found.members)
     except ValueError as error:
         raise DataError(f"{place}: {error}") from error
-    extra = {key: value for key, value in found.extra.items() if key != "half_width_at"}
-    return replace(found, members=narrow, extra=extra | {"half_width": found.extra["half_width_at"][str(share)]})
+    extra = {key: value for key, value in found.extra.items() if key != AT_WIDTH}
+    return replace(found, members=narrow, extra=extra | found.extra[AT_WIDTH][str(share)])
 
 
 def _slimmable(model: nn.Module) -> Slimmable:

@@ -105,7 +105,7 @@ def test_a_set_is_found_by_its_own_folder_or_under_the_root(tmp_path: Path, monk
     assert manifest.locate(found) == own
     monkeypatch.setenv("BIOSIG_DATA", str(tmp_path / "bp"))
     assert manifest.locate(found) == own
-    with pytest.raises(DataError, match=r"holds no uci_kachuee \(looked for records\.csv\); fetch it with"):
+    with pytest.raises(DataError, match=r"holds no uci_kachuee \(looked for records\.csv\); see https:"):
         manifest.locate(found, tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         manifest.locate(found, tmp_path / "nowhere")

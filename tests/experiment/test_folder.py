@@ -78,7 +78,8 @@ def test_predictions_are_one_row_a_window_and_target(tmp_path: Path) -> None:
     table = indexed()
     truth = [[120, 80], [121, math.nan], [100, 60]]
     made = some_predictions("aab", truth, [[118, 79], [119, 78], [110, 65]], row=np.array([0, 1, 3]))
-    folder.write_predictions(tmp_path, table, made, np.array([[10.0, 5.0]] * 3))
+    half = np.array([[10.0, 5.0]] * 3)
+    folder.write_predictions(tmp_path, table, made, (made.y_pred - half, made.y_pred + half))
     frame = pd.read_parquet(tmp_path / "predictions.parquet")
     assert frame["target"].tolist() == ["sbp"] * 3 + ["dbp"] * 3
     assert frame["record"].tolist() == ["w", "x", "z"] * 2
@@ -125,7 +126,8 @@ def test_shares_of_classes_are_columns_of_their_own(tmp_path: Path) -> None:
         trial=np.array(["a/1/w", "b/1/y"]),
         row=np.array([0, 2]),
     )
-    folder.write_predictions(tmp_path, indexed(), made, np.array([[10.0, np.nan]] * 2))
+    half = np.array([[10.0, np.nan]] * 2)
+    folder.write_predictions(tmp_path, indexed(), made, (made.y_pred - half, made.y_pred + half))
     frame = pd.read_parquet(tmp_path / "predictions.parquet")
     number, classed = (frame[frame["target"] == name] for name in ("sbp", "dbp"))
     np.testing.assert_array_equal(classed[["p_0", "p_1"]], share)

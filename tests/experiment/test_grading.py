@@ -1,4 +1,4 @@
-"""Laws of grading: members are averaged, baselines see the training side only, intervals come from other people."""
+"""Laws of grading: members are averaged, baselines see the training side only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from biosig_mtl.experiment.members import CONTROL, MODEL, TWIN, Estimated, Job, 
 from biosig_mtl.models import baselines
 from biosig_mtl.tasks import BLOOD_PRESSURE, STRESS
 from biosig_mtl.types import Fold, Head, Predictions, WindowTable
-from tests.experiment.conftest import fold, small_table, some_predictions
+from tests.experiment.conftest import fold, small_table
 
 SUBJECTS = [s for s in "abcdefgh" for _ in range(3)]
 FOLDS = [
@@ -92,42 +92,6 @@ def test_one_person_has_no_other_people() -> None:
     assert "one subject" in given.reason
 
 
-def test_half_of_an_interval_holds_nine_of_ten_people() -> None:
-    assert grading._quantile(np.arange(1.0, 11), np.ones(10)) == 9.0
-    assert grading._quantile(np.array([5.0, np.nan, 1.0]), np.ones(3)) == 5.0
-    # Each subject weighs the same: nine windows of one against one of another.
-    assert grading._quantile(np.array([*[1.0] * 9, 7.0]), np.array([*[1 / 9] * 9, 1.0])) == 7.0
-    assert np.isnan(grading._quantile(np.array([np.nan]), np.ones(1)))
-
-
-def test_half_widths_come_from_the_model_s_validation_people() -> None:
-    results = [made(MODEL, f, 0, 3.0) for f in FOLDS] + [made(CONTROL, f, 0, 90.0) for f in FOLDS]
-    widths = grading.half_widths(small_table(SUBJECTS), FOLDS, results)
-    assert set(widths) == {(0, 0), (0, 1)}
-    for width in widths.values():
-        np.testing.assert_allclose(width, 3.0, atol=1e-4)
-
-
-def test_coverage_weighs_people_and_not_windows_and_skips_what_is_unknown() -> None:
-    truth: Any = [[100, 60]] * 3 + [[100, np.nan]]
-    guess: Any = [[100, 60], [100, 60], [150, 60], [100, 60]]
-    facts = grading.interval_facts(some_predictions("aaab", truth, guess), np.full((4, 2), 5.0))
-    assert facts["sbp"]["coverage"] == pytest.approx((2 / 3 + 1) / 2)
-    assert facts["dbp"]["coverage"] == pytest.approx(1.0)
-    assert facts["sbp"]["width"] == 10.0
-
-
-def test_a_fold_without_an_interval_counts_for_nothing() -> None:
-    half = np.full((4, 2), 5.0)
-    half[:2, 1] = np.nan
-    truth: Any = [[100, 60]] * 4
-    facts = grading.interval_facts(some_predictions("aabb", truth, [[100, 60]] * 3 + [[100, 99]]), half)
-    assert facts["dbp"]["coverage"] == pytest.approx(0.5)
-    assert facts["dbp"]["width"] == 10.0
-    nowhere = grading.interval_facts(some_predictions("aabb", truth, truth), np.full((4, 2), np.nan))
-    assert all(np.isnan(nowhere["sbp"][key]) for key in ("coverage", "width"))
-
-
 # ------------------------------------------------------------------------------------------------------------ shuffled labels
 def test_every_shuffle_is_graded_by_itself() -> None:
     """Two networks of which one is 10 too high and the other 10 too low err by 10, though their mean is right."""
@@ -181,8 +145,6 @@ def test_members_of_classes_are_averaged_by_share_and_then_decide() -> None:
     np.testing.assert_allclose(graded.model.probabilities["stress"][:3, 1], [0.65, 0.3, 0.45])
     assert graded.model.y_true[:3, 0].tolist() == [0.0, 0.0, 1.0]
     assert oracles.SUBJECT_MEAN in graded.baselines
-    widths = grading.half_widths(of_classes(), FOLDS, results)
-    assert all(np.isnan(width).all() for width in widths.values())
 
 
 def test_a_prior_draws_its_classes_and_tells_the_shares_it_drew_by() -> None:
