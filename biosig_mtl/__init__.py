@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from biosig_mtl.data.readers import entry_for, open_source
     from biosig_mtl.data.synthetic import Cohort
     from biosig_mtl.data.synthetic import write as write_cohort
+    from biosig_mtl.estimators import FeatureExtractor, SplitMergeClassifier, SplitMergeRegressor
     from biosig_mtl.experiment import run as run_experiment
-    from biosig_mtl.inference import Predictor
+    from biosig_mtl.inference import Predictor, Stream
     from biosig_mtl.looking import look
     from biosig_mtl.looking_browse import browse
     from biosig_mtl.pipeline import check as check_recipe
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from biosig_mtl.recipe import load as load_recipe
     from biosig_mtl.report import render as render_report
     from biosig_mtl.report import verdict_lines
-    from biosig_mtl.signal import Stream
     from biosig_mtl.store import read as read_store
     from biosig_mtl.types import BiosigError, Channel, Record, Scores, Windows, WindowTable
 
@@ -36,10 +36,13 @@ _DOORS = {
     "BiosigError": ("types", "BiosigError"),
     "Channel": ("types", "Channel"),
     "Cohort": ("data.synthetic", "Cohort"),
+    "FeatureExtractor": ("estimators", "FeatureExtractor"),
     "Predictor": ("inference", "Predictor"),
     "Record": ("types", "Record"),
     "Scores": ("types", "Scores"),
-    "Stream": ("signal", "Stream"),
+    "SplitMergeClassifier": ("estimators", "SplitMergeClassifier"),
+    "SplitMergeRegressor": ("estimators", "SplitMergeRegressor"),
+    "Stream": ("inference", "Stream"),
     "WindowTable": ("types", "WindowTable"),
     "Windows": ("types", "Windows"),
     "browse": ("looking_browse", "browse"),
@@ -64,9 +67,12 @@ __all__ = [
     "BiosigError",
     "Channel",
     "Cohort",
+    "FeatureExtractor",
     "Predictor",
     "Record",
     "Scores",
+    "SplitMergeClassifier",
+    "SplitMergeRegressor",
     "Stream",
     "WindowTable",
     "Windows",

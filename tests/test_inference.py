@@ -15,6 +15,7 @@ from biosig_mtl import experiment, pipeline, store
 from biosig_mtl.data.readers import entry_for, open_source
 from biosig_mtl.data.synthetic import Cohort, write
 from biosig_mtl.inference import Predictor, Told, predict_file
+from biosig_mtl.interop import from_mne, opened, to_mne
 from biosig_mtl.pipeline import preparing
 from biosig_mtl.recipe import load
 from biosig_mtl.types import DataError, Entry, RecipeError
@@ -188,3 +189,13 @@ def test_windows_whose_interval_is_too_wide_are_refused_and_counted(run: Path, c
         predict_file(run, path, out, Told(refuse_above=0.01))
     with pytest.raises(RecipeError, match="above"):
         predict_file(run, path, out, Told(refuse_above=-1.0))
+
+
+def test_a_recording_in_memory_is_estimated_as_its_file(cohort: Path, predictor: Predictor) -> None:
+    entry = recording(cohort)
+    wanted, refused, _ = predictor.predict(open_source(entry), entry)
+    there = open_source(entry).read()
+    for record in (there, from_mne(to_mne(there, list(NAMES)))):
+        found, also, _ = predictor.predict(*opened(replace(record, name=there.name, demographics=there.demographics)))
+        pd.testing.assert_frame_equal(found, wanted)
+        assert also == refused

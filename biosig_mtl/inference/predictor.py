@@ -105,7 +105,7 @@ class Predictor:
         if lacking:
             notes[f"estimated without {', '.join(lacking)}: the recording has none; expect larger errors"] = None
         for piece in pipeline.pieces(source, entry):
-            record, windows, features = pipeline.work_piece(made, piece)
+            record, windows, features = pipeline.work_piece(made, piece, source)
             notes |= dict.fromkeys(record.notes)
             rejected += windows.rejected
             if len(windows):

@@ -293,9 +293,12 @@ def work(job: Job) -> int:
     return job.number
 
 
-def work_piece(made: Preparation, piece: Piece) -> tuple[Record, Windows, Features]:
-    """Read a piece with its context and take it through every step."""
-    source = open_source(piece.entry)
+def work_piece(made: Preparation, piece: Piece, source: Source | None = None) -> tuple[Record, Windows, Features]:
+    """Read a piece with its context and take it through every step.
+
+    ``source`` is the opened recording where there is one already, as of a recording that lies in memory and in no file.
+    """
+    source = open_source(piece.entry) if source is None else source
     if piece.stop_s is None:
         return made.apply(source.read())
     record = source.read(max(0.0, piece.start_s - made.reach_s), piece.stop_s + made.reach_s)
