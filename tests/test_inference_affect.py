@@ -87,7 +87,7 @@ def told(predictor: Predictor, entry: Entry, *without: str) -> tuple[pd.DataFram
 def test_a_recording_of_the_store_gives_the_inputs_of_the_store(
     how: PerSubject, predictor: Predictor, entry: Entry, place: Path
 ) -> None:
-    made, lacking = predictor._for(open_source(entry).channels, entry.record)
+    made, lacking = predictor.suited(open_source(entry).channels, entry.record)
     assert lacking == ()
     _, windows, features = pipeline.work_piece(made, preparing.Piece(entry))
     given = relative(inference.predictor._table([(windows, features)], predictor.ensemble.spec), how)
@@ -174,7 +174,7 @@ def test_a_wristband_alone_is_enough_for_a_run_that_learned_from_eeg_too(run: Pa
 def test_a_recording_with_nothing_that_the_run_knows_is_one_line(predictor: Predictor) -> None:
     channels = {"acc_x": ChannelInfo("acc_x", "acc", "g", 32.0)}
     with pytest.raises(DataError, match="walk: missing channel 'AF3', which this run needs; it has acc_x"):
-        predictor._for(channels, "walk")
+        predictor.suited(channels, "walk")
 
 
 def test_a_run_on_the_waveforms_of_the_wristband_does_without_any_of_them(cohort: Path, tmp_path: Path) -> None:

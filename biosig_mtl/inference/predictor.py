@@ -97,7 +97,7 @@ class Predictor:
         DataError
             A channel that the run needs is missing, or no window is usable; the message names the record.
         """
-        made, lacking = self._for(source.channels, entry.record)
+        made, lacking = self.suited(source.channels, entry.record)
         made = replace(made, rest_s=rest_s)
         parts: list[tuple[Windows, Features]] = []
         rejected: list[Rejected] = []
@@ -115,7 +115,7 @@ class Predictor:
             raise DataError(f"{entry.record}: no usable window ({why})")
         return self.frame(parts, without), rejected, list(notes)
 
-    def _for(self, present: Mapping[str, ChannelInfo], record: str) -> tuple[pipeline.Preparation, tuple[str, ...]]:
+    def suited(self, present: Mapping[str, ChannelInfo], record: str) -> tuple[pipeline.Preparation, tuple[str, ...]]:
         """Return the preparation for a recording with these channels, and the recorded channels that it has to do without.
 
         A channel that windows were cut on may only be missing where the network takes modalities as tracks: then windows are

@@ -24,13 +24,16 @@ class Tape:
         Seconds on either side within which a result depends on the signal.
     hop_s
         Seconds of new signal that are waited for.
+    ahead_s
+        Seconds of context after, where less of it is enough than before. Default: as much.
     """
 
-    def __init__(self, context_s: float, hop_s: float = HOP_S) -> None:
+    def __init__(self, context_s: float, hop_s: float = HOP_S, ahead_s: float | None = None) -> None:
         """Start with nothing."""
-        if context_s < 0 or hop_s <= 0:
-            raise ValueError(f"need context_s >= 0 and hop_s > 0, got {context_s}, {hop_s}")
-        self._context = math.ceil(context_s)
+        ahead_s = context_s if ahead_s is None else ahead_s
+        if context_s < 0 or hop_s <= 0 or ahead_s < 0:
+            raise ValueError(f"need context_s >= 0 and hop_s > 0 and ahead_s >= 0, got {context_s}, {hop_s}, {ahead_s}")
+        self._context, self._ahead = math.ceil(context_s), math.ceil(ahead_s)
         self._hop = max(math.ceil(hop_s), 1)
         self._about: Record | None = None
         self._parts: dict[str, list[Channel]] = {}
@@ -41,7 +44,7 @@ class Tape:
     @property
     def latency_s(self) -> float:
         """Seconds of signal after which an instant is settled, at the most."""
-        return float(self._context + self._hop)
+        return float(self._ahead + self._hop)
 
     def add(self, part: Record) -> None:
         """Append a part, which starts where the last one ended.
@@ -64,7 +67,8 @@ class Tape:
         for name, channel in part.channels.items():
             self._parts[name].append(channel)
             self._arrived[name] += channel.samples.size
-        self._about = replace(self._about, seams_s=np.union1d(self._about.seams_s, part.seams_s))
+        if part.seams_s.size:
+            self._about = replace(self._about, seams_s=np.union1d(self._about.seams_s, part.seams_s))
 
     def _expect(self, part: Record, channel: Channel, *, first: bool) -> None:
         before = self._parts[channel.name]
@@ -84,7 +88,7 @@ class Tape:
             return None
         lengths = [self._arrived[n] / parts[0].fs for n, parts in self._parts.items() if parts]
         whole = math.floor(min(lengths, default=0.0) + 1e-9)
-        stop = float(max(lengths, default=0.0)) if last else float(whole - self._context)
+        stop = float(max(lengths, default=0.0)) if last else float(whole - self._ahead)
         if stop <= self._settled or (not last and stop - self._settled < self._hop):
             return None
         start, self._settled = float(self._settled), math.ceil(stop)
@@ -103,6 +107,9 @@ class Tape:
             channel = parts[0]
             away = round(second * channel.fs) - round(self._begin * channel.fs)
             self._parts[name] = [replace(channel, samples=channel.samples[away:])]
+        if self._about is not None and self._about.seams_s.size:
+            # What no window can reach any more is forgotten, so that days of seams do not add up.
+            self._about = replace(self._about, seams_s=self._about.seams_s[self._about.seams_s >= second])
         self._begin = second
 
 

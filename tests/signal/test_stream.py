@@ -134,6 +134,31 @@ def test_what_is_kept_does_not_grow_with_the_recording() -> None:
     assert longest <= (2 * 20 + 5 + 1) * 10
 
 
+def test_less_context_after_than_before_gives_results_sooner_and_keeps_what_lies_before() -> None:
+    tape, found = Tape(20.0, 5.0, 3.0), []
+    assert tape.latency_s == 8.0
+    for k in range(60):
+        tape.add(Record("r", "s", "1", {"ppg": Channel("ppg", "ppg", "NU", 10.0, np.zeros(10, np.float32))}, start_s=float(k)))
+        taken = tape.take()
+        if taken is not None:
+            record, start_s, stop_s = taken
+            assert k + 1 - stop_s == 3.0
+            assert record.start_s == max(start_s - 20.0, 0.0)
+            found.append((start_s, stop_s))
+    assert found[0] == (0.0, 5.0)
+    assert [stop for _, stop in found[:-1]] == [start for start, _ in found[1:]]
+
+
+def test_seams_that_lie_behind_are_forgotten() -> None:
+    tape, most = Tape(20.0, 5.0), 0
+    for k in range(300):
+        channel = Channel("ppg", "ppg", "NU", 10.0, np.zeros(10, np.float32))
+        tape.add(Record("r", "s", "1", {"ppg": channel}, start_s=float(k), seams_s=np.array([k + 0.5])))
+        taken = tape.take()
+        most = max(most, 0 if taken is None else taken[0].seams_s.size)
+    assert 40 <= most <= 2 * 20 + 5 + 1
+
+
 def test_a_part_that_does_not_follow_is_refused_in_one_line() -> None:
     first, _, third = parts(recording(), [10.0, 20.0])
     stream = Stream(STEPS)
@@ -152,7 +177,7 @@ def test_a_part_that_does_not_follow_is_refused_in_one_line() -> None:
 def test_nothing_pushed_is_nothing() -> None:
     assert Stream(STEPS).finish() is None
     assert Tape(1.0).take() is None
-    for nonsense in ((-1.0, 1.0), (1.0, 0.0)):
+    for nonsense in ((-1.0, 1.0), (1.0, 0.0), (1.0, 1.0, -1.0)):
         with pytest.raises(ValueError, match="need context_s >= 0"):
             Tape(*nonsense)
 
