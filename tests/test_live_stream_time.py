@@ -174,6 +174,17 @@ def test_a_clock_that_begins_anew_begins_a_new_stretch_and_goes_on() -> None:
     assert bench.kinds == ["clock", "stretch"]
 
 
+def test_a_chunk_that_says_seam_leaves_one_and_sets_the_clock_anew() -> None:
+    bench = Bench()
+    bench.give(X[:530], CLOCK)
+    bench.parts += bench.intake.offer(Chunk({"ppg": X[530:1000]}, 7.0, seam=True))
+    bench.give(X[1000:1500], 11.7)
+    bench.finish()
+    np.testing.assert_array_equal(bench.all(), X[:1500])
+    assert [seam for part in bench.parts for seam in part.seams_s] == pytest.approx([5.3])
+    assert bench.kinds == []
+
+
 def test_one_wrong_time_is_seen_as_such() -> None:
     bench = Bench()
     bench.spans([(0, 1), (1, 2)])

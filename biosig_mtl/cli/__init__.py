@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from biosig_mtl.cli import compress, contest, grow, joint, paper, pretraining
+from biosig_mtl.cli import calibrate as calibrating
+from biosig_mtl.cli import compress, contest, export, grow, joint, live, paper, pretraining
 from biosig_mtl.cli.data import data_app, store_app
 from biosig_mtl.cli.shell import (
     DataOption,
@@ -42,6 +43,9 @@ compress.register(app)
 joint.register(app)
 pretraining.register(app)
 grow.register(app)
+calibrating.register(app)
+export.register(app)
+live.register(app)
 paper.register(app)
 
 CPUS = os.cpu_count() or 1

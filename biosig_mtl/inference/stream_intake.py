@@ -77,6 +77,8 @@ class Intake:
     def offer(self, chunk: Chunk) -> list[Part]:
         """Take a chunk; return the parts that are whole now."""
         arrived = False
+        if chunk.seam is True:
+            self._seam()
         for name, (samples, at_s) in self._read(chunk).items():
             arrived |= samples.size > 0
             if samples.size:
@@ -88,6 +90,17 @@ class Intake:
         self._anchor()
         self._emit()
         return self._taken()
+
+    def _seam(self) -> None:
+        """Let no window reach over this instant, and let the next times set the clock."""
+        for line in self._lines.values():
+            self._resolve(line)
+            line.jump(0.0)
+            line.zero = None
+        self._zero = None
+        at_s = max(line.now_s for line in self._lines.values())
+        if at_s > 0 and at_s not in self._seams:
+            self._seams.append(at_s)
 
     def finish(self) -> list[Part]:
         """Return what is left, when the recording has ended."""

@@ -43,11 +43,13 @@ class Chunk:
     ``samples`` maps our channel names to lists of numbers, shape (sample,), each at the rate that was promised of it; a channel
     that sent nothing is left out or empty. ``at_s`` is when their first sample was taken, in seconds on the clock of the source
     (any origin): one number for all, or one a channel; None: they follow on what came before. A chunk without samples tells the
-    stream what o'clock it is.
+    stream what o'clock it is. ``seam`` says that it does not follow on what came before (a file whose pieces were glued): no
+    window may reach over its beginning, and its times begin anew.
     """
 
     samples: Mapping[str, ArrayLike]
     at_s: float | Mapping[str, float] | None = None
+    seam: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,70 @@
+"""The verb `personalise`: a few cuff readings make a run one person's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from biosig_mtl.cli.shell import say
+from biosig_mtl.types import RecipeError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(personalise)
+
+
+def personalise(  # noqa: PLR0913 (the options of a verb are its arguments)
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    recording: Annotated[Path, typer.Argument(help="A recording of the person, during which the readings were taken.")],
+    reading: Annotated[
+        list[str],
+        typer.Option("--reading", help="SECONDS:TARGET=VALUE,…, e.g. 12.5:sbp=128,dbp=81. Repeat for each reading."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="File to write, e.g. person.personal; for predict --personal.")],
+    method: Annotated[
+        str | None,
+        typer.Option(help="offset, share, shrink, difference, person_head, last_split. Default: what was chosen."),
+    ] = None,
+    max_mb: Annotated[float | None, typer.Option("--max-mb", help="Most MB that the file, and tuning, may take.")] = None,
+    calibrated: Annotated[
+        Path | None, typer.Option("--calibrated", help="Folder with fitted methods. Default: RUN, where calibrate leaves them.")
+    ] = None,
+    channel: Annotated[
+        list[str] | None, typer.Option("--channel", help="OURS=THEIRS, e.g. ppg=Finger. Default: guessed by name.")
+    ] = None,
+    person: Annotated[
+        list[str] | None, typer.Option("--person", help="age_years=61, sex_male=1, height_cm=170, weight_kg=70.")
+    ] = None,
+    *,
+    timing_reliable: Annotated[
+        bool, typer.Option("--timing-reliable", help="Times between the channels of this recording may be trusted.")
+    ] = False,
+) -> None:
+    """Make a run one person's own by cuff readings, as a small file for predict."""
+    from biosig_mtl.inference import Told
+    from biosig_mtl.inference.personal import Wish
+    from biosig_mtl.inference.personal_files import personalise_file, read_reading
+
+    names = {ours: (theirs,) for ours, theirs in (_pair(word, "--channel") for word in channel or ())}
+    facts = {key: _number(value, key) for key, value in (_pair(word, "--person") for word in person or ())}
+    readings = [read_reading(word) for word in reading]
+    told = Told(names, facts, timing_reliable)
+    for line in personalise_file(run, recording, out, readings, Wish(method, max_mb, calibrated), told):
+        say(line)
+
+
+def _pair(word: str, option: str) -> tuple[str, str]:
+    key, found, value = word.partition("=")
+    if not found or not key or not value:
+        raise RecipeError(f"{option} {word}: write it as NAME=VALUE")
+    return key, value
+
+
+def _number(value: str, key: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise RecipeError(f"--person {key}={value}: need a number") from None
