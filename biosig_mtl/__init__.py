@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from biosig_mtl.data.synthetic import write as write_cohort
     from biosig_mtl.estimators import FeatureExtractor, SplitMergeClassifier, SplitMergeRegressor
     from biosig_mtl.experiment import run as run_experiment
-    from biosig_mtl.inference import Predictor, Stream
+    from biosig_mtl.export import export
+    from biosig_mtl.inference import Chunk, Predictor, Stream
+    from biosig_mtl.inference.personal import personalise
+    from biosig_mtl.inference.personal_readings import Reading
+    from biosig_mtl.lifecycle.calibrate import CalibrateSettings, calibrate
     from biosig_mtl.looking import look
     from biosig_mtl.looking_browse import browse
     from biosig_mtl.pipeline import check as check_recipe
     from biosig_mtl.pipeline import preparation, prepare
     from biosig_mtl.recipe import load as load_recipe
     from biosig_mtl.report import render as render_report
-    from biosig_mtl.report import verdict_lines
     from biosig_mtl.store import read as read_store
     from biosig_mtl.types import BiosigError, Channel, Record, Scores, Windows, WindowTable
 
@@ -34,10 +37,13 @@ __version__ = "0.1.0"
 _DOORS = {
     "AffectCohort": ("data.affect_cohort", "AffectCohort"),
     "BiosigError": ("types", "BiosigError"),
+    "CalibrateSettings": ("lifecycle.calibrate", "CalibrateSettings"),
     "Channel": ("types", "Channel"),
+    "Chunk": ("inference", "Chunk"),
     "Cohort": ("data.synthetic", "Cohort"),
     "FeatureExtractor": ("estimators", "FeatureExtractor"),
     "Predictor": ("inference", "Predictor"),
+    "Reading": ("inference.personal_readings", "Reading"),
     "Record": ("types", "Record"),
     "Scores": ("types", "Scores"),
     "SplitMergeClassifier": ("estimators", "SplitMergeClassifier"),
@@ -46,18 +52,20 @@ _DOORS = {
     "WindowTable": ("types", "WindowTable"),
     "Windows": ("types", "Windows"),
     "browse": ("looking_browse", "browse"),
+    "calibrate": ("lifecycle.calibrate", "calibrate"),
     "check_recipe": ("pipeline", "check"),
     "entry_for": ("data.readers", "entry_for"),
+    "export": ("export", "export"),
     "load_manifest": ("data.manifest", "load"),
     "load_recipe": ("recipe", "load"),
     "look": ("looking", "look"),
     "open_source": ("data.readers", "open_source"),
+    "personalise": ("inference.personal", "personalise"),
     "preparation": ("pipeline", "preparation"),
     "prepare": ("pipeline", "prepare"),
     "read_store": ("store", "read"),
     "render_report": ("report", "render"),
     "run_experiment": ("experiment", "run"),
-    "verdict_lines": ("report", "verdict_lines"),
     "write_affect_cohort": ("data.affect_cohort", "write"),
     "write_cohort": ("data.synthetic", "write"),
 }
@@ -65,10 +73,13 @@ _DOORS = {
 __all__ = [
     "AffectCohort",
     "BiosigError",
+    "CalibrateSettings",
     "Channel",
+    "Chunk",
     "Cohort",
     "FeatureExtractor",
     "Predictor",
+    "Reading",
     "Record",
     "Scores",
     "SplitMergeClassifier",
@@ -78,18 +89,20 @@ __all__ = [
     "Windows",
     "__version__",
     "browse",
+    "calibrate",
     "check_recipe",
     "entry_for",
+    "export",
     "load_manifest",
     "load_recipe",
     "look",
     "open_source",
+    "personalise",
     "preparation",
     "prepare",
     "read_store",
     "render_report",
     "run_experiment",
-    "verdict_lines",
     "write_affect_cohort",
     "write_cohort",
 ]

@@ -263,7 +263,7 @@ def _public(node: ast.Module | ast.ClassDef) -> Iterator[tuple[str, Documented]]
 
 # ------------------------------------------------------------------------------------------------------------ front door
 def test_the_front_door_is_small_and_every_name_leads_somewhere() -> None:
-    assert len(biosig_mtl.__all__) <= 32
+    assert len(biosig_mtl.__all__) <= 35
     assert list(biosig_mtl.__all__) == sorted(set(biosig_mtl.__all__))
     for name in biosig_mtl.__all__:
         assert getattr(biosig_mtl, name) is not None

@@ -18,7 +18,7 @@ from biosig_mtl.inference import Predictor, Told, predict_file
 from biosig_mtl.interop import from_mne, opened, to_mne
 from biosig_mtl.pipeline import preparing
 from biosig_mtl.recipe import load
-from biosig_mtl.types import DataError, Entry, RecipeError
+from biosig_mtl.types import DataError, Entry, RecipeError, Record
 
 TINY = ("split.folds=2", "training.epochs=1", "model.width=8", "model.heads=2", "split.negative_control=false")
 NAMES = {"ppg": ("PLETH",), "ecg": ("II",)}
@@ -196,6 +196,7 @@ def test_a_recording_in_memory_is_estimated_as_its_file(cohort: Path, predictor:
     wanted, refused, _ = predictor.predict(open_source(entry), entry)
     there = open_source(entry).read()
     for record in (there, from_mne(to_mne(there, list(NAMES)))):
+        assert isinstance(record, Record)
         found, also, _ = predictor.predict(*opened(replace(record, name=there.name, demographics=there.demographics)))
         pd.testing.assert_frame_equal(found, wanted)
         assert also == refused

@@ -284,6 +284,6 @@ def test_the_verb_writes_a_file_and_says_what_is_in_it(run: Path, cohort: Path, 
     assert "window at 0 s: sbp 150 (network" in done.output
     assert "tuned" in done.output
     assert load(run, out).method == "last_split"
-    for more, message in ((["--person", "age"], "NAME=VALUE"), (["--person", "age_years=x"], "need a number")):
+    for more, message in ((["--person", "age"], "NAME=VALUE"), (["--person", "age_years=x"], "not a number")):
         with pytest.raises(RecipeError, match=message):
             CliRunner().invoke(app, [*words, "--out", str(out), *more], catch_exceptions=False)

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from biosig_mtl.cli import calibrate as calibrating
-from biosig_mtl.cli import compress, contest, export, grow, joint, live, paper, pretraining
+from biosig_mtl.cli import compress, contest, export, grow, joint, live, paper, personalise, pretraining, words
 from biosig_mtl.cli.data import data_app, store_app
 from biosig_mtl.cli.shell import (
     DataOption,
@@ -44,6 +44,7 @@ joint.register(app)
 pretraining.register(app)
 grow.register(app)
 calibrating.register(app)
+personalise.register(app)
 export.register(app)
 live.register(app)
 paper.register(app)
@@ -55,11 +56,11 @@ DEMO_EFFECT = 1.25  # of the simulated feelings on the simulated signals: large 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 0 done, 2 wrong words, 3 nothing usable, 4 audit failed."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [w for w in words if w != "--debug"]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [w for w in given if w != "--debug"]
     try:
-        code = typer.main.get_command(app).main(words, prog_name="biosig-mtl", standalone_mode=False)
+        code = typer.main.get_command(app).main(given, prog_name="biosig-mtl", standalone_mode=False)
     except (BiosigError, TyperException) as error:
         if debug:
             raise
@@ -242,6 +243,10 @@ def predict(  # noqa: PLR0913 (the options of a verb are its arguments)
         str | None,
         typer.Option("--rest", help="START:STOP of the rest before the stimulus, in seconds."),
     ] = None,
+    personal: Annotated[Path | None, typer.Option("--personal", help="What `personalise` has written for this person.")] = None,
+    began: Annotated[
+        float | None, typer.Option("--began", help="With --personal: seconds after the recording with the readings began.")
+    ] = None,
     refuse_above: Annotated[
         float | None, typer.Option("--refuse-above", help="Refuse windows whose interval reaches further to either side, mmHg.")
     ] = None,
@@ -253,10 +258,9 @@ def predict(  # noqa: PLR0913 (the options of a verb are its arguments)
     """Estimate on a new recording, one row a window."""
     from biosig_mtl import inference
 
-    names = {ours: (theirs,) for ours, theirs in (_pair(w, "--channel") for w in channel or ())}
-    facts = {key: _number(value, key) for key, value in (_pair(w, "--person") for w in person or ())}
-    told = inference.Told(names, facts, timing_reliable, tuple(without or ()), _span(rest), refuse_above)
-    say(inference.predict_file(run, recording, out, told))
+    about = words.channels(channel), words.facts(person)
+    told = inference.Told(*about, timing_reliable, tuple(without or ()), words.span(rest), refuse_above)
+    say(inference.predict_file(run, recording, out, told, personal, began))
 
 
 @app.command()
@@ -276,7 +280,7 @@ def look(  # noqa: PLR0913 (the options of a verb are its arguments)
     from biosig_mtl import looking
     from biosig_mtl.data.readers import entry_for
 
-    names = {ours: (theirs,) for ours, theirs in (_pair(w, "--channel") for w in channel or ())}
+    names = words.channels(channel)
     entry = entry_for(recording, names, {} if fs_hz is None else {"fs_hz": fs_hz})
     if browse:
         from biosig_mtl.looking_browse import browse as browsed
@@ -291,30 +295,6 @@ def look(  # noqa: PLR0913 (the options of a verb are its arguments)
     for line in seen.lines():
         say(line)
     say(f"picture: {path}")
-
-
-def _pair(word: str, option: str) -> tuple[str, str]:
-    key, found, value = word.partition("=")
-    if not found or not key or not value:
-        raise RecipeError(f"{option} {word}: write it as NAME=VALUE")
-    return key, value
-
-
-def _span(word: str | None) -> tuple[float, float] | None:
-    if word is None:
-        return None
-    start, _, stop = word.partition(":")
-    try:
-        return float(start), float(stop)
-    except ValueError:
-        raise RecipeError(f"--rest {word}: write it as START:STOP in seconds") from None
-
-
-def _number(value: str, key: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise RecipeError(f"--person {key}={value}: not a number") from None
 
 
 if __name__ == "__main__":

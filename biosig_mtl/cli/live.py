@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from biosig_mtl.cli import words
 from biosig_mtl.types import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def live(  # noqa: PLR0913 (the options of a verb are its arguments)
     from biosig_mtl import inference
     from biosig_mtl.cli.live_views import views
 
-    wish = _Wish(run, recording, _speed(speed), rounds, _names(channel), fs_hz, networks, settle, onnx)
-    told = inference.Told(wish.names, _facts(person), timing_reliable=timing_reliable, rest_s=_span(rest))
+    wish = _Wish(run, recording, _speed(speed), rounds, words.channels(channel), fs_hz, networks, settle, onnx)
+    told = inference.Told(wish.names, words.facts(person), timing_reliable=timing_reliable, rest_s=words.span(rest))
     for word in told.demographics:
         _choose(word, inference.files.PERSON, "fact about the person (--person)")
     if personal is not None and (onnx is not None or networks is not None):
@@ -226,37 +227,6 @@ def _speed(word: str) -> float:
     if not 0 < speed < float("inf"):
         raise RecipeError(f"--speed {word}: need a speed above 0, or max")
     return speed
-
-
-def _names(words: list[str] | None) -> dict[str, tuple[str, ...]]:
-    return {ours: (theirs,) for ours, theirs in (_pair(w, "--channel") for w in words or ())}
-
-
-def _facts(words: list[str] | None) -> dict[str, float]:
-    facts = {}
-    for key, value in (_pair(w, "--person") for w in words or ()):
-        try:
-            facts[key] = float(value)
-        except ValueError:
-            raise RecipeError(f"--person {key}={value}: not a number") from None
-    return facts
-
-
-def _pair(word: str, option: str) -> tuple[str, str]:
-    key, found, value = word.partition("=")
-    if not found or not key or not value:
-        raise RecipeError(f"{option} {word}: write it as NAME=VALUE")
-    return key, value
-
-
-def _span(word: str | None) -> tuple[float, float] | None:
-    if word is None:
-        return None
-    start, _, stop = word.partition(":")
-    try:
-        return float(start), float(stop)
-    except ValueError:
-        raise RecipeError(f"--rest {word}: write it as START:STOP in seconds") from None
 
 
 def _choose(word: str, words: Any, what: str) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from biosig_mtl.cli import words
 from biosig_mtl.cli.shell import say
-from biosig_mtl.types import RecipeError
 
 
 def register(app: typer.Typer) -> None:
@@ -48,23 +48,7 @@ def personalise(  # noqa: PLR0913 (the options of a verb are its arguments)
     from biosig_mtl.inference.personal import Wish
     from biosig_mtl.inference.personal_files import personalise_file, read_reading
 
-    names = {ours: (theirs,) for ours, theirs in (_pair(word, "--channel") for word in channel or ())}
-    facts = {key: _number(value, key) for key, value in (_pair(word, "--person") for word in person or ())}
     readings = [read_reading(word) for word in reading]
-    told = Told(names, facts, timing_reliable)
+    told = Told(words.channels(channel), words.facts(person), timing_reliable)
     for line in personalise_file(run, recording, out, readings, Wish(method, max_mb, calibrated), told):
         say(line)
-
-
-def _pair(word: str, option: str) -> tuple[str, str]:
-    key, found, value = word.partition("=")
-    if not found or not key or not value:
-        raise RecipeError(f"{option} {word}: write it as NAME=VALUE")
-    return key, value
-
-
-def _number(value: str, key: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise RecipeError(f"--person {key}={value}: need a number") from None

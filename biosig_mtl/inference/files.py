@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biosig_mtl.data.readers import entry_for, open_source
+from biosig_mtl.inference.personal import load
 from biosig_mtl.inference.predictor import Predictor
 from biosig_mtl.recipe import choose
 from biosig_mtl.types import DataError, RecipeError, Rejected
@@ -57,7 +58,14 @@ class Told:
 NOTHING_TOLD = Told()
 
 
-def predict_file(run: Path, recording: Path, out: Path, told: Told = NOTHING_TOLD) -> str:
+def predict_file(
+    run: Path,
+    recording: Path,
+    out: Path,
+    told: Told = NOTHING_TOLD,
+    personal: Path | None = None,
+    began_s: float | None = None,
+) -> str:
     """Estimate on a recording and write the table; return a sentence about it.
 
     Parameters
@@ -70,17 +78,23 @@ def predict_file(run: Path, recording: Path, out: Path, told: Told = NOTHING_TOL
         ``.csv`` or ``.parquet``.
     told
         What is known of it beside the file.
+    personal
+        What `personalise` has written for this person.
+    began_s
+        Of a personal file: when the recording began, in seconds after the one with the readings, see `Personal.as_predictor`.
 
     Raises
     ------
     RecipeError
-        A word in ``channels`` or ``demographics`` that the run does not know.
+        A word in ``channels`` or ``demographics`` that the run does not know, or ``began_s`` without a personal file.
     DataError
         The recording cannot be read, lacks a channel or has no usable window.
     """
     for word in told.demographics:
         choose(word, PERSON, "fact about the person (--person)")
-    predictor = Predictor.load(run)
+    if began_s is not None and personal is None:
+        raise RecipeError(f"--began {began_s:g}: says something of a personal file alone; give it with --personal")
+    predictor = Predictor.load(run) if personal is None else load(run, personal).as_predictor(began_s)
     for word in told.channels:
         choose(word, predictor.channels, "channel of this run (--channel)")
     entry = replace(entry_for(recording, channels=told.channels or None), timing_reliable=told.timing_reliable)

@@ -160,8 +160,6 @@ def test_what_is_not_whole_is_not_restored(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_chance_fits_the_same(name: str, shown: Shown, fitted: Fits) -> None:
-    if name == "last_split":
-        pytest.skip("no chance but whose steps are tried")
     again = METHODS[name].fit(shown, people(2, 0, 16), np.random.default_rng(0))
     person = people()[20]
     np.testing.assert_array_equal(again.answer(shown, person), fitted[name].answer(shown, person))

@@ -152,7 +152,7 @@ def parts_within(tail: Tail, max_mb: float, readings: int, networks: int, beside
         number, count = counts[0]
         least = math.ceil((count.megabytes + beside_mb + _names(tail, number, networks)) * 1000) / 1000
         raise RecipeError(
-            f"max_mb {max_mb:g}: too small to tune the last layer of {networks} networks on {readings} reading{'' if readings == 1 else 's'}; "
+            f"max_mb {max_mb:g}: too small to tune the last layer of {networks} networks with {readings} reading{plural}; "
             f"need {least:g} MB or more, or the method offset, which keeps the readings alone"
         )
     return fitting[-1]
