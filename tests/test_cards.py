@@ -105,12 +105,11 @@ def test_scores_show_figures_of_numbers_and_of_classes() -> None:
 
 
 def test_a_table_tells_people_and_targets() -> None:
+    targets = np.array([[100.0, np.nan], [120.0, np.nan], [140.0, np.nan]], np.float32)
+    nothing = np.empty((3, 0, 0), np.float32)
+    values = np.array([[1.0], [np.nan], [2.0]], np.float32)
     index = pd.DataFrame({"subject": ["a", "a", "b"], "record": ["r1", "r2", "r3"]})
-    table = WindowTable(
-        index=index, values=np.array([[1.0], [np.nan], [2.0]], np.float32), names=("hr.mean",),
-        waveform=np.empty((3, 0, 0), np.float32), waveform_channels=(), fs=1.0, targets=np.array([[100.0, np.nan], [120.0, np.nan], [140.0, np.nan]], np.float32),
-        target_names=("sbp", "dbp"),
-    )  # fmt: skip
+    table = WindowTable(index, values, ("hr.mean",), nothing, (), 1.0, targets, ("sbp", "dbp"))
     text = table._repr_html_()
     parsed(text)
     assert "3 windows of 2 people in 3 recordings" in text
