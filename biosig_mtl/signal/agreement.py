@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from biosig_mtl.signal import templates
@@ -72,6 +74,7 @@ def _pulses(seen: Trace, onset: I64, end: I64) -> F32:
     return low + part * (seen.values.take(where + 1, mode="clip") - low)
 
 
+@lru_cache(maxsize=16)
 def _typical(kind: str, points: int, fs: float) -> F32:
     """Return a textbook beat on the common grid."""
     if kind == "ecg":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biosig_mtl.signal.sliding import padded, views
 from biosig_mtl.types import F64, I64, Bool
 
 # Log-odds are held within this; below LEAST a candidate is not looked at; above SURE it is an anchor if it is alone.
@@ -30,8 +31,10 @@ HALF, NEAR_S = 5, 12.0
 CUT_S = 16.0
 # A beat may follow any of so many candidates before it, or the best path up to there.
 BACK = 12
+# So few stretches are searched together, however long each is.
+FEW = 32
 START = -0.5
-FAR = 1e15
+FAR, NOWHERE = 1e15, int(np.iinfo(np.int64).min // 4)
 # The choice is made twice: the second time with the usual intervals between those chosen first.
 ROUNDS = 2
 REACH_S = ROUNDS * (CUT_S + NEAR_S) + 2.0
@@ -58,8 +61,8 @@ def choose(at: I64, odds: F64, fs: float, first: int) -> Bool:
     seen = seen[~_idle(at[seen], odds[seen], fs)]
     at, odds = at[seen], odds[seen]
     usual = usual_interval(at, odds, fs)
-    gap = np.diff(at) / fs
-    alone = np.minimum(np.append(np.inf, gap), np.append(gap, np.inf)) >= ALONE * usual
+    gap = padded(np.diff(at) / fs, 1, 1, np.inf)
+    alone = np.minimum(gap[:-1], gap[1:]) >= ALONE * usual
     anchor = (odds >= SURE) & alone
     taken, before = anchor, None
     stretches = _stretches(anchor, (first + at) // round(CUT_S * fs))
@@ -109,10 +112,8 @@ def usual_interval(at: I64, odds: F64, fs: float) -> F64:
     if not middle.size:
         return usual
     near = round(NEAR_S * fs)
-    here = np.lib.stride_tricks.sliding_window_view(
-        np.pad(middle, HALF, constant_values=np.iinfo(np.int64).min // 4), 2 * HALF + 1
-    )
-    window = np.lib.stride_tricks.sliding_window_view(np.pad(interval.astype(np.float32), HALF), 2 * HALF + 1)
+    here = views(padded(middle, HALF, HALF, NOWHERE), 2 * HALF + 1)
+    window = views(padded(interval.astype(np.float32), HALF, HALF), 2 * HALF + 1)
     known = np.abs(here - middle[:, None]) <= near
     count = known.sum(axis=1)
     ordered = np.sort(np.where(known, window, np.float32(np.inf)), axis=1)
@@ -149,7 +150,7 @@ def _stretches(anchor: Bool, cut: I64) -> list[tuple[I64, I64, I64]]:
     right = np.where((tail < anchor.size - 1) & anchor[np.minimum(tail + 1, anchor.size - 1)], tail + 1, -1)
     found = []
     low = 0
-    for high in (2, 5, 12, 28, 1 << 40):
+    for high in (2, 5, 12, 28, 1 << 40) if length.size > FEW else (1 << 40,):
         mine = np.flatnonzero((length > low) & (length <= high))
         low = high
         if mine.size:

@@ -230,13 +230,16 @@ def _filter_run(x: F32, out: F32, first: int, design: Design, period: float) -> 
     inside = (starts >= memory + 1) & (stops + memory + 1 <= x.size) & (stops - starts == block)
     if inside.any():
         _filter_blocks(x, out, starts[inside], block, design)
+    span, made = (0, 0), np.empty(0)
     for start, stop in zip(starts[~inside].tolist(), stops[~inside].tolist(), strict=True):
         low, high = max(start - memory, 0), min(stop + memory, x.size)
         before = _beyond(x, design.fs, period) if low == 0 else np.empty(0)
-        after = _beyond(x[::-1], design.fs, period)[::-1] if high == x.size else np.empty(0)
-        longer = np.concatenate((before, x[low:high].astype(np.float64), after))
+        if (low, high) != span:
+            # The blocks of a short run all see the whole of it: it is filtered once.
+            after = _beyond(x[::-1], design.fs, period)[::-1] if high == x.size else np.empty(0)
+            span, made = (low, high), _both_ways(np.concatenate((before, x[low:high].astype(np.float64), after)), design)
         begin = before.size + start - low
-        out[start:stop] = _both_ways(longer, design)[begin : begin + stop - start]
+        out[start:stop] = made[begin : begin + stop - start]
 
 
 def _filter_blocks(x: F32, out: F32, starts: I64, block: int, design: Design) -> None:
@@ -252,7 +255,7 @@ def _filter_blocks(x: F32, out: F32, starts: I64, block: int, design: Design) ->
     width = block + 2 * memory
     size = next_fast_len(width, real=True)
     gain = _squared_gain(design, size)
-    pieces = np.lib.stride_tricks.sliding_window_view(x, width)
+    pieces = views(x, width)
     # Some blocks at a time stay in the cache. Transforms come in eights, the last ones filled up with repeats: a row alone
     # takes another path through the library, whose last bit differs.
     for begin in range(0, starts.size, AT_ONCE):

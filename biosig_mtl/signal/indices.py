@@ -142,17 +142,17 @@ def moments(samples: F32, seconds: Seconds) -> dict[str, F64]:
     square = d * d
     second, crossed = seconds.sums(square), seconds.sums(crossings)
     third, fourth = seconds.sums(np.multiply(d, square, out=d)), seconds.sums(np.multiply(square, square, out=square))
-    lasted = _five((n > 0).astype(np.float64)).sum(axis=0)
-    rate = np.where(lasted > 0, _five(crossed).sum(axis=0) / np.maximum(lasted, 1), np.nan)
+    lasted, crossed = _five((n > 0).astype(np.float64), crossed).sum(axis=1)
+    rate = np.where(lasted > 0, crossed / np.maximum(lasted, 1), np.nan)
     return _standardised(n, mean, (second, third, fourth)) | {"crossings": rate}
 
 
 def _standardised(n: F64, mean: F64, central: tuple[F64, F64, F64]) -> dict[str, F64]:
     """Return skewness and kurtosis of five seconds from number, mean and central sums of each."""
-    number, (second, third, fourth) = _five(n), (_five(row) for row in central)
+    number, mean, second, third, fourth = _five(n, mean, *central)
     total = np.maximum(number.sum(axis=0), 1)
-    middle = (number * _five(mean)).sum(axis=0) / total
-    off = np.where(number > 0, _five(mean) - middle, 0)
+    middle = (number * mean).sum(axis=0) / total
+    off = np.where(number > 0, mean - middle, 0)
     square = off * off
     m2 = (second + number * square).sum(axis=0) / total
     m3 = (third + 3 * off * second + number * square * off).sum(axis=0) / total
@@ -166,8 +166,12 @@ def _standardised(n: F64, mean: F64, central: tuple[F64, F64, F64]) -> dict[str,
     }
 
 
-def _five(row: F64) -> F64:
-    """Return every second with its neighbours, shape (5, second); nothing beyond the ends."""
-    half = MOMENT_S // 2
-    padded = np.pad(row, half)
-    return np.stack([padded[k : k + row.size] for k in range(MOMENT_S)])
+def _five(*rows: F64) -> F64:
+    """Return every second of some rows with its neighbours, shape (row, 5, second); nothing beyond the ends."""
+    half, size = MOMENT_S // 2, rows[0].size
+    out = np.zeros((len(rows), MOMENT_S, size))
+    for k in range(-half, half + 1):
+        to, of = slice(max(-k, 0), max(size - max(k, 0), 0)), slice(max(k, 0), max(size - max(-k, 0), 0))
+        for row, values in enumerate(rows):
+            out[row, k + half, to] = values[of]
+    return out

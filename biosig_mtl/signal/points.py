@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.signal.runs import runs, seam_samples
+from biosig_mtl.signal.sliding import padded, views
 from biosig_mtl.types import F32, F64, I64, Channel, Record
 
 # Points are told in steps of 2⁻¹⁶ samples, so that counting from another sample changes no bit.
@@ -134,21 +135,25 @@ def _extreme(x: NDArray[np.floating], start: I64, stop: I64, beyond: float) -> I
     best = start.copy()
     order = np.argsort(width, kind="stable")
     order = order[np.searchsorted(width[order], 2) :]
-    for group in np.array_split(order, GROUPS if order.size > 16 * GROUPS else 1):
+    for group in _split(order, GROUPS if order.size > 16 * GROUPS else 1):
         if not group.size:
             continue
         size = int(width[group[-1]])
         step = np.arange(size)
-        for part in np.array_split(group, group.size * size // LOT + 1):
+        for part in _split(group, group.size * size // LOT + 1):
             # A window that would end behind the last sample begins earlier, and its first places do not count.
             first = np.minimum(start[part], x.size - size)
-            values = np.lib.stride_tricks.sliding_window_view(x, size)[first]
+            values = views(x, size)[first]
             out = step >= (stop[part] - first)[:, None]
             if first[-1] != start[part[-1]] or (first != start[part]).any():
                 out |= step < (start[part] - first)[:, None]
             np.copyto(values, beyond, where=out)
             best[part] = first + (values.argmax(axis=1) if beyond < 0 else values.argmin(axis=1))
     return best
+
+
+def _split(rows: I64, parts: int) -> list[I64]:
+    return [rows] if parts == 1 else np.array_split(rows, parts)
 
 
 @dataclass(frozen=True)
@@ -170,13 +175,13 @@ def turns(x: F32) -> Turns:
 
 def first_of(places: I64, start: I64, stop: I64) -> I64:
     """Return the first of sorted places inside every [start, stop), −1 where there is none."""
-    found = np.append(places, np.iinfo(np.int64).max)[np.searchsorted(places, start)]
+    found = padded(places, 0, 1, np.iinfo(np.int64).max)[np.searchsorted(places, start)]
     return np.where(found < stop, found, -1)
 
 
 def last_of(places: I64, start: I64, stop: I64) -> I64:
     """Return the last of sorted places inside every [start, stop), −1 where there is none."""
-    found = np.concatenate(([-1], places))[np.searchsorted(places, stop)]
+    found = padded(places, 1, 0, -1)[np.searchsorted(places, stop)]
     return np.where(found >= start, found, -1)
 
 
@@ -219,7 +224,7 @@ def windows(seen: Curve, x: F32, at: I64, span: tuple[int, int]) -> F32:
     low, high = seen.run(at)
     if size > x.size:
         return np.asarray(x[np.clip(first[:, None] + np.arange(size), low[:, None], high[:, None] - 1)])
-    values: F32 = np.lib.stride_tricks.sliding_window_view(x, size)[np.clip(first, 0, x.size - size)]
+    values: F32 = views(x, size)[np.clip(first, 0, x.size - size)]
     cut = np.flatnonzero((first < low) | (first + size > high))
     if cut.size:
         values[cut] = x[np.clip(first[cut, None] + np.arange(size), low[cut, None], high[cut, None] - 1)]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 
 from biosig_mtl.signal.indices import Seconds
+from biosig_mtl.signal.sliding import held, views
 from biosig_mtl.types import F32, F64
 
 SPECTRUM_S = 4
-# So many spectra at a time stay in the cache; a last block is filled up, so that every row is worked by the same code.
-BLOCK = 128
+# So many spectra at a time stay in the cache; a last block is filled up to whole lanes, so that every row is worked by the
+# same code: those that are left over are transformed one by one, and their last bit differs.
+BLOCK, LANES = 128, 16
 BAND_HZ = {"ppg": (0.5, 8.0), "abp": (0.5, 8.0), "ecg": (1.0, 40.0)}
 SLOWEST_HZ = 0.5
 # Where the power of a pulse or a QRS complex lies, and within what.
@@ -31,14 +34,13 @@ def spectral(samples: F32, seconds: Seconds, kind: str) -> dict[str, F64]:
     """
     size = round(SPECTRUM_S * seconds.fs)
     count = seconds.first.size
-    frequency = np.asarray(np.fft.rfftfreq(size, 1 / seconds.fs), np.float64)
-    bands = _bands(frequency, kind)
+    bands = _bands(size, seconds.fs, kind)
     names = (*bands, "entropy")
     power = np.full((len(names), count), np.nan)
     if size < 4 or not samples.any():
         return _shares(dict(zip(names, power, strict=True)), kind)
     rows = _rows(samples, seconds, size)
-    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    window = _window(size)
     low, high = bands["inside"]
     for begin in range(0, count, BLOCK):
         parts = _squares(rows(begin), window)[: count - begin]
@@ -48,8 +50,16 @@ def spectral(samples: F32, seconds: Seconds, kind: str) -> dict[str, F64]:
     return _shares(dict(zip(names, power, strict=True)), kind)
 
 
-def _bands(frequency: F64, kind: str) -> dict[str, tuple[int, int]]:
-    """Return which frequencies belong to what, as a first one and one past the last."""
+@lru_cache(maxsize=16)
+def _window(size: int) -> F32:
+    window: F32 = np.hanning(size + 1)[:-1].astype(np.float32)
+    return window
+
+
+@lru_cache(maxsize=16)
+def _bands(size: int, fs: float, kind: str) -> Mapping[str, tuple[int, int]]:
+    """Return which frequencies of spectra of ``size`` samples belong to what, as a first one and one past the last."""
+    frequency = np.asarray(np.fft.rfftfreq(size, 1 / fs), np.float64)
 
     def between(low: float, high: float) -> tuple[int, int]:
         tiny = 1e-6
@@ -66,15 +76,15 @@ def _bands(frequency: F64, kind: str) -> dict[str, tuple[int, int]]:
 
 
 def _rows(samples: F32, seconds: Seconds, size: int) -> Callable[[int], F32]:
-    """Return what gives the four seconds around each of `BLOCK` seconds, shape (BLOCK, size); the ends are reflected."""
+    """Return what gives the four seconds around each of up to `BLOCK` seconds, shape (row, size); the ends are reflected."""
     lead = round((SPECTRUM_S - 1) / 2 * seconds.fs)
     tail = max(int(seconds.first[-1]) + size - lead - samples.size, 0)
     longer = np.pad(samples, (lead, tail), mode="reflect" if max(lead, tail) < samples.size else "edge")
-    views = np.lib.stride_tricks.sliding_window_view(longer, size)
+    every = views(longer, size)
 
     def rows(begin: int) -> F32:
         at = seconds.first[begin : begin + BLOCK]
-        return views[np.pad(at, (0, BLOCK - at.size), mode="edge")]
+        return np.asarray(every[held(at, 0, -at.size % LANES)])
 
     return rows
 

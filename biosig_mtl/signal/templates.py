@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
+from biosig_mtl.signal.sliding import grouped
 from biosig_mtl.types import F32, I64
 
 # Neighbours are those in the same stretch of so many seconds and in two such stretches on either side.
@@ -46,7 +49,7 @@ def likeness(rows: F32, weight: F32, block: I64, typical: F32) -> F32:
     if not block.size:
         return np.empty(0, np.float32)
     weighted = rows * weight[:, None]
-    own, begin = np.unique(block, return_index=True)
+    own, begin = grouped(block)
     # Sums of one stretch each on a grid of the recording, added in a fixed order: the same wherever the record starts.
     sums = np.zeros((int(own[-1] - own[0]) + 1 + 2 * BLOCKS, rows.shape[1] + 1), np.float32)
     sums[own - own[0] + BLOCKS, :-1] = np.add.reduceat(weighted, begin, axis=0)
@@ -64,6 +67,7 @@ def likeness(rows: F32, weight: F32, block: I64, typical: F32) -> F32:
     return np.asarray(dots(rows, mean) / np.where(length > 0, length, 1), np.float32)
 
 
+@lru_cache(maxsize=16)
 def pulse(points: int, step_s: float, before_s: float) -> F32:
     """Return a textbook pulse whose rise is ``before_s`` behind the first point."""
     t = np.arange(points) * step_s - before_s

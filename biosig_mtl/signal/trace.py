@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.signal.runs import first_sample, hold, long_runs, runs, seam_samples
-from biosig_mtl.signal.sliding import Float, held, moving_max, moving_mean
+from biosig_mtl.signal.sliding import Float, grouped, held, moving_max, moving_mean, padded, views
 from biosig_mtl.types import F32, I64, Bool, Channel, Record
 
 # Steps smaller than this share of the greatest value near by are below what a float32 can tell.
@@ -106,7 +106,7 @@ class Trace:
         if not at.size:
             return np.empty(0, np.float32)
         second = self.block(at, 1.0)
-        own, begin = np.unique(second, return_index=True)
+        own, begin = grouped(second)
         highest = np.full(int(own[-1] - own[0]) + 1, np.nan, np.float32)
         highest[own - own[0]] = np.maximum.reduceat(height, begin)
         over = np.fmax(np.fmax(_shifted(highest, -1), highest), _shifted(highest, 1))
@@ -260,5 +260,4 @@ def _shifted(x: F32, by: int) -> F32:
 
 def _around(values: F32, half: int) -> F32:
     """Return each value with ``half`` neighbours on either side, NaN beyond the ends, shape (value, 2 half + 1)."""
-    ends = np.full(half, np.nan, values.dtype)
-    return np.lib.stride_tricks.sliding_window_view(np.concatenate((ends, values, ends)), 2 * half + 1)
+    return views(padded(values, half, half, np.nan), 2 * half + 1)
