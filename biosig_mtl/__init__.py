@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from biosig_mtl.data.synthetic import write as write_cohort
     from biosig_mtl.estimators import FeatureExtractor, SplitMergeClassifier, SplitMergeRegressor
     from biosig_mtl.experiment import run as run_experiment
-    from biosig_mtl.export import export
+    from biosig_mtl.export import export as export_run
     from biosig_mtl.inference import Chunk, Predictor, Stream
     from biosig_mtl.inference.personal import personalise
     from biosig_mtl.inference.personal_readings import Reading
@@ -55,7 +55,7 @@ _DOORS = {
     "calibrate": ("lifecycle.calibrate", "calibrate"),
     "check_recipe": ("pipeline", "check"),
     "entry_for": ("data.readers", "entry_for"),
-    "export": ("export", "export"),
+    "export_run": ("export", "export"),
     "load_manifest": ("data.manifest", "load"),
     "load_recipe": ("recipe", "load"),
     "look": ("looking", "look"),
@@ -92,7 +92,7 @@ __all__ = [
     "calibrate",
     "check_recipe",
     "entry_for",
-    "export",
+    "export_run",
     "load_manifest",
     "load_recipe",
     "look",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import biosig_mtl
 
 
@@ -14,3 +16,9 @@ def test_every_public_name_has_a_door_and_every_door_a_public_name() -> None:
         assert made.__module__.startswith("biosig_mtl.")
         assert module
         assert made.__doc__
+
+
+def test_no_public_name_hides_a_room() -> None:
+    # ``from biosig_mtl import export`` inside the package must find the room, not what stands at the door.
+    rooms = {path.stem for path in Path(biosig_mtl.__file__).parent.iterdir() if path.suffix in {"", ".py"}}
+    assert rooms & set(biosig_mtl.__all__) == set()

@@ -20,6 +20,8 @@ POINTS = ("u", "v", "w", "notch", "diastolic", "a", "b", "c", "d", "e", "f", "p1
 # 30 to 240 beats a minute: what lies outside is not one beat.
 PERIOD_S = (0.25, 2.0)
 BEFORE_S = 0.05
+# An onset, a peak and an end: which way up each is, and the samples that its parabola goes through.
+UPRIGHT, NEIGHBOURS = np.array([-1, 1, -1]), np.array([[-1], [0], [1]])
 # Beats that are worked at once.
 BLOCK = 1024
 
@@ -153,10 +155,10 @@ def pulse_beats(signal: F32, beats: WindowBeats | None, fs: float) -> PulseBeats
     if beats is None or not len(beats) or signal.shape[-1] < 3:
         return _none(fs)
     window, scale = beats.window, fs / beats.fs
-    onset = _extreme(signal, window, beats.onset.astype(np.float64) * scale, -1)
-    peak = _extreme(signal, window, beats.peak.astype(np.float64) * scale, 1)
-    end = _extreme(signal, window, beats.end.astype(np.float64) * scale, -1)
-    onset_value, peak_value, end_value = (at(signal, window, t) for t in (onset, peak, end))
+    rough = np.stack((beats.onset, beats.peak, beats.end), axis=1).astype(np.float64) * scale
+    places = _extremes(signal, window, rough)
+    onset, peak, end = np.ascontiguousarray(places.T)
+    onset_value, peak_value, end_value = np.ascontiguousarray(at(signal, window, places).T)
     with np.errstate(divide="ignore", invalid="ignore"):
         height = peak_value - onset_value - (end_value - onset_value) * (peak - onset) / (end - onset)
     foot, period, follows = _feet(beats, onset, end, scale)
@@ -185,11 +187,13 @@ def _feet(beats: WindowBeats, onset: F64, end: F64, scale: float) -> tuple[F64, 
     return foot, period, np.concatenate([[False], joined])
 
 
-def _extreme(signal: F32, window: I64, position: F64, sign: int) -> F64:
-    """Return the top (``sign`` 1) or bottom (−1) of the parabola through a sample and its two neighbours."""
+def _extremes(signal: F32, window: I64, position: F64) -> F64:
+    """Return bottom, top and bottom of the parabolas through a sample and its two neighbours, shape (beat, 3)."""
     middle = np.rint(position)
     inside = (middle >= 1) & (middle <= signal.shape[-1] - 2)
-    left, top, right = (sign * at(signal, window, np.where(inside, middle, 1) + k) for k in (-1, 0, 1))
+    around = np.where(inside, middle, 1)[:, None, :] + NEIGHBOURS
+    values = UPRIGHT * at(signal, window, around)
+    left, top, right = values[:, 0], values[:, 1], values[:, 2]
     bend = left - 2 * top + right
     found: Bool = inside & (bend < 0) & (top >= left) & (top >= right)
     shift = np.where(found, 0.5 * (left - right) / np.where(found, bend, 1.0), 0.0)

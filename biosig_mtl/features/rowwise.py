@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,10 +20,18 @@ def in_blocks(make: Callable[[slice], Columns], rows: int, block: int) -> dict[s
     ``make`` must work row by row. It is called once where there are no rows: that tells the names.
     """
     made = [make(slice(k, k + block)) for k in range(0, max(rows, 1), max(block, 1))]
+    if len(made) == 1:
+        return dict(made[0])
     return {name: np.concatenate([part[name] for part in made]) for name in made[0]}
 
 
 def power(x: F32, length: int) -> F32:
     """Return the squared spectrum of the Hann-windowed rows, filled with zeros to ``length``; shape (row, length // 2 + 1)."""
-    spectrum = np.fft.rfft(x * np.hanning(x.shape[1]).astype(np.float32), length, axis=1)
+    spectrum = np.fft.rfft(x * _hann(x.shape[1]), length, axis=1)
     return np.asarray(spectrum.real**2 + spectrum.imag**2)
+
+
+@lru_cache(maxsize=16)
+def _hann(samples: int) -> F32:
+    window: F32 = np.hanning(samples).astype(np.float32)
+    return window

@@ -175,7 +175,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, str):
         return value
     # As many digits as tell the number apart: what is read back is what was estimated.
-    return "" if math.isnan(value) else repr(float(value))
+    return "" if math.isnan(value) else f"{value:.4f}"
 
 
 def _stamp(at: datetime) -> str:

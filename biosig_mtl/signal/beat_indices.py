@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.signal.sliding import running_sum
+from biosig_mtl.signal.sliding import padded, running_sum
 from biosig_mtl.types import F32, F64, I64, Beats, Bool, Channel
 
 # Beats that touch so many seconds on either side of the middle of a second speak for it.
@@ -42,10 +42,10 @@ class BeatTable:
     middle: F64
 
     def mean(self, values: NDArray[np.generic]) -> F64:
-        """Return the mean over the touching beats, NaN where there are none."""
+        """Return the mean over the touching beats along the last axis, NaN where there are none."""
         total = running_sum(values, SCALE)
         number = self.high - self.low
-        mean = (total[self.high] - total[self.low]) / SCALE / np.maximum(number, 1)
+        mean = (total[..., self.high] - total[..., self.low]) / SCALE / np.maximum(number, 1)
         return np.where(number > 0, mean, np.nan)
 
     def greatest(self, values: F64) -> F64:
@@ -83,13 +83,17 @@ def of_beats(beats: Beats, stretches: tuple[I64, I64], start_s: float, count: in
     quality, length = beats.quality[whole], (table.end - table.onset) / beats.fs
     ratio = np.exp(np.abs(table.to_next(np.log(np.maximum(length, 1e-3)))))
     ratio[1:] = np.maximum(ratio[1:], ratio[:-1])
-    turned = table.mean(beats.polarity[whole])
+    possible = (length >= 60 / RATES_PER_MIN[1]) & (length <= 60 / RATES_PER_MIN[0])
+    mark = beats.mark[whole]
+    doubtful = (mark == DOUBTFUL[0]) | (mark == DOUBTFUL[1])
+    told = np.stack((beats.polarity[whole], quality, beats.confirmed[whole], doubtful, possible), dtype=np.float64)
+    turned, template, confirmed, false, even = table.mean(told)
     return {
-        "template": table.mean(quality),
+        "template": template,
         "worst": 1 - table.greatest(1 - quality.astype(np.float64)),
-        "confirmed": table.mean(beats.confirmed[whole]),
-        "doubtful": table.mean(np.isin(beats.mark[whole], DOUBTFUL)),
-        "rate": table.mean((length >= 60 / RATES_PER_MIN[1]) & (length <= 60 / RATES_PER_MIN[0])),
+        "confirmed": confirmed,
+        "doubtful": false,
+        "rate": even,
         "ratio": np.minimum(table.greatest(ratio), LARGEST_RATIO),
         "covered": _covered(table, stretches, beats.fs, table.middle),
         "polarity": np.where(turned < 0, -1.0, np.where(np.isfinite(turned), 1.0, np.nan)),
@@ -110,13 +114,12 @@ def _inside(start: I64, stop: I64, low: F64, high: F64) -> F64:
     if not start.size:
         return np.zeros(low.size)
     length = stop - start
-    total = np.append(0, np.cumsum(length))
-
-    def until(at: F64) -> F64:
-        before = np.searchsorted(start, at) - 1
-        return np.where(before >= 0, total[before] + np.clip(at - start[before], 0, length[before]), 0)
-
-    return until(high) - until(low)
+    total = padded(np.cumsum(length), 1, 0)
+    at = np.stack((low, high))
+    before = np.searchsorted(start, at) - 1
+    below, until = np.where(before >= 0, total[before] + np.clip(at - start[before], 0, length[before]), 0)
+    inside: F64 = until - below
+    return inside
 
 
 def perfusion(table: BeatTable, raw: F32, mean: F64, fs: float) -> F64:

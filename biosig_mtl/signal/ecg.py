@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from biosig_mtl.signal import templates
@@ -113,6 +115,7 @@ def _qrs(trace: Trace, apex: I64) -> F32:
     return templates.unit(rows_around(trace.values, apex, before, after, max(int(trace.fs / GRID_HZ), 1)))
 
 
+@lru_cache(maxsize=16)
 def _typical(points: int, fs: float) -> F32:
     """Return a narrow upright wave on the grid of the QRS."""
     t = np.arange(points) * max(int(fs / GRID_HZ), 1) / fs - QRS_S[0]

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from biosig_mtl.signal.runs import bridge, find, first_sample, hold, runs, seam_samples
+from biosig_mtl.signal.sliding import views
 from biosig_mtl.types import F32, F64, I64, Channel, ChannelInfo, RecipeError, Record
 
 # The kind of channels that hold what the data set says again and again.
@@ -230,15 +231,16 @@ def _filter_run(x: F32, out: F32, first: int, design: Design, period: float) -> 
     inside = (starts >= memory + 1) & (stops + memory + 1 <= x.size) & (stops - starts == block)
     if inside.any():
         _filter_blocks(x, out, starts[inside], block, design)
-    span, made = (0, 0), np.empty(0)
+    span, ahead, made = (0, 0), 0, np.empty(0)
     for start, stop in zip(starts[~inside].tolist(), stops[~inside].tolist(), strict=True):
         low, high = max(start - memory, 0), min(stop + memory, x.size)
-        before = _beyond(x, design.fs, period) if low == 0 else np.empty(0)
         if (low, high) != span:
             # The blocks of a short run all see the whole of it: it is filtered once.
+            before = _beyond(x, design.fs, period) if low == 0 else np.empty(0)
             after = _beyond(x[::-1], design.fs, period)[::-1] if high == x.size else np.empty(0)
-            span, made = (low, high), _both_ways(np.concatenate((before, x[low:high].astype(np.float64), after)), design)
-        begin = before.size + start - low
+            longer = np.concatenate((before, x[low:high].astype(np.float64), after))
+            span, ahead, made = (low, high), before.size, _both_ways(longer, design)
+        begin = ahead + start - low
         out[start:stop] = made[begin : begin + stop - start]
 
 

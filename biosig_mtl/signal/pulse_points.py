@@ -18,6 +18,7 @@ from biosig_mtl.signal.points import (
     turns,
     vertex,
 )
+from biosig_mtl.signal.sliding import padded
 from biosig_mtl.types import F32, F64, I64, Bool
 
 # Savitzky–Golay: length and degree of the polynomial that is fitted around every sample.
@@ -87,20 +88,25 @@ def ppg_points(seen: Curve, beats: Spans) -> dict[str, F64]:
     late = np.minimum(e + seen.samples(DIASTOLIC_S), beats.end - 1)
     w = np.where(known, first_of(shoulders.tops, e + 1, late), -1)
     f = np.where(known, first_of(waves.bottoms, np.where(w >= 0, w, e) + 1, beats.end), -1)
+    # A few calls for many points: with the beats of one window the calls are what takes the time.
+    fine_a, fine_b, fine_c, fine_d, fine_e, fine_f = vertex(bend, np.stack((a, np.where(rise, b, -1), c, d, e, f)))
+    early, late_wave = vertex(jerk, np.stack((p1, p2)))
+    fall, slowest = vertex(slope, np.stack((v, w)))
+    bottom, peak = vertex(x, np.stack((shut.low, p2)))
     return {
         **_foot(seen, (x, slope), beats, np.where(rise, u, -1)),
-        "a": np.maximum(vertex(bend, a), beats.onset),
-        "b": vertex(bend, np.where(rise, b, -1)),
-        "p1": vertex(jerk, p1),
-        "p2": np.where(p2 == beats.peak, vertex(x, p2), vertex(jerk, p2)),
-        "c": vertex(bend, c),
-        "d": vertex(bend, d),
-        "v": vertex(slope, v),
-        "e": vertex(bend, e),
-        "notch": _notch((x, bend), shut),
-        "w": vertex(slope, w),
+        "a": np.maximum(fine_a, beats.onset),
+        "b": fine_b,
+        "p1": early,
+        "p2": np.where(p2 == beats.peak, peak, late_wave),
+        "c": fine_c,
+        "d": fine_d,
+        "v": fall,
+        "e": fine_e,
+        "notch": np.where(shut.low >= 0, bottom, fine_e),
+        "w": slowest,
         "diastolic": _diastolic(seen, (x, slope), (turning, shoulders), beats, shut),
-        "f": vertex(bend, f),
+        "f": fine_f,
     }
 
 
@@ -137,14 +143,14 @@ def _closure(seen: Curve, curves: tuple[F32, F32], turning: tuple[Turns, Turns],
     last = np.minimum(beats.onset + share, beats.peak + seen.samples(NOTCH_UNTIL_S))
     valleys, tops, rises = _valleys(x, hills)
     best = best_of(valleys, rises, first, last)
-    plain = (best >= 0) & (np.append(rises, 0)[best] >= NOTCH_RISE * (x[beats.peak] - x[beats.onset]))
+    plain = (best >= 0) & (padded(rises, 0, 1)[best] >= NOTCH_RISE * (x[beats.peak] - x[beats.onset]))
     # A rise that does not end within the beat is that of the next one.
-    plain &= np.append(tops, 0)[best] < beats.end
-    deep = np.append(valleys, 0)[best]
+    plain &= padded(tops, 0, 1)[best] < beats.end
+    deep = padded(valleys, 0, 1)[best]
     near = seen.samples(NOTCH_MINIMUM_S)
     low, high = np.where(plain, np.maximum(deep - near, first), first), np.where(plain, np.minimum(deep + near, last), last)
     best = best_of(waves.tops, bend[waves.tops], low, high)
-    e = np.where(best >= 0, np.append(waves.tops, -1)[best], -1)
+    e = np.where(best >= 0, padded(waves.tops, 0, 1, -1)[best], -1)
     beside = first_of(valleys, np.maximum(e - near, beats.peak + 2), np.minimum(e + near, beats.end - 1))
     beside = np.where(plain, deep, beside)
     return Closure(e, np.where(e >= 0, beside, -1))

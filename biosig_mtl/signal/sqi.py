@@ -126,10 +126,12 @@ def sqi(indices: Mapping[str, NDArray[np.floating]]) -> F64:
 
 def terms(indices: Mapping[str, NDArray[np.floating]]) -> dict[str, F64]:
     """Return the terms of the logistic curve, each in [0, 1] and 0 where its index cannot be told."""
-    found = {}
-    for name, (worst, best) in TERMS.items():
-        if name in indices:
-            found[name] = np.nan_to_num(np.clip((indices[name].astype(np.float64) - worst) / (best - worst), 0, 1))
+    names = [name for name in TERMS if name in indices]
+    if not names:
+        return {}
+    worst, best = np.array([TERMS[name] for name in names]).T[..., None]
+    rows = np.stack([indices[name] for name in names], dtype=np.float64)
+    found = dict(zip(names, np.nan_to_num(np.clip((rows - worst) / (best - worst), 0, 1)), strict=True))
     if all(name in found for name in JOINT):
         found["joint"] = found["template"] * found["covered"] * found["doubtful"]
     return found
@@ -173,9 +175,10 @@ def _ruled(indices: Mapping[str, NDArray[np.floating]]) -> dict[str, F64]:
     rules |= PULSE_RULES if kind != "ecg" else {}
     rules |= PPG_RULES if kind == "ppg" else {}
     rules |= ABP_RULES if kind == "abp" else {}
-    found = {}
-    for name, (good, bad, rest) in rules.items():
-        if name in indices:
-            share = np.clip((np.asarray(indices[name], np.float64) - good) / (bad - good), 0, 1)
-            found[name] = -np.log(np.maximum(1 - (1 - rest) * np.nan_to_num(share), 1e-300))
-    return found
+    names = [name for name in rules if name in indices]
+    if not names:
+        return {}
+    good, bad, rest = np.array([rules[name] for name in names]).T[..., None]
+    rows = np.stack([np.asarray(indices[name]) for name in names], dtype=np.float64)
+    share = np.nan_to_num(np.clip((rows - good) / (bad - good), 0, 1))
+    return dict(zip(names, -np.log(np.maximum(1 - (1 - rest) * share, 1e-300)), strict=True))

@@ -13,6 +13,10 @@ from biosig_mtl.types import F64, I64, Beats, Bool, Record, WindowBeats
 from biosig_mtl.windows.quality import Bounds, Means, beyond
 
 
+# So few windows are taken one by one.
+FEW = 8
+
+
 class Verdicts:
     """Who is refused, and why: the first reason stands."""
 
@@ -22,6 +26,8 @@ class Verdicts:
 
     def refuse(self, bad: Bool, reason: str) -> None:
         """Refuse windows that no earlier reason has refused."""
+        if not bad.any():
+            return
         self.reason[bad & (self.reason == "")] = reason
 
     @property
@@ -62,7 +68,10 @@ class Grid:
         if short > 0:
             unknown = False if samples.dtype == bool else np.nan
             samples = np.concatenate([samples, np.full(short, unknown, samples.dtype)])
-        return sliding_window_view(samples, self.samples)[self.first[rows]]
+        first = self.first[rows]
+        if 0 < first.size <= FEW:
+            return np.stack([samples[start : start + self.samples] for start in first.tolist()])
+        return sliding_window_view(samples, self.samples)[first]
 
 
 def take_rows(grid: Grid, rows: I64) -> Grid:

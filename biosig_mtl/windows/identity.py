@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -44,10 +46,14 @@ def fingerprints(raw: F32) -> NDArray[np.uint64]:
     return out
 
 
+@cache
+def _weights() -> NDArray[np.uint64]:
+    return np.random.default_rng(20220125).integers(1, 2**63, _RUN, dtype=np.uint64) | np.uint64(1)
+
+
 def _hashes(runs: F32) -> tuple[NDArray[np.uint64], Bool]:
     """Return the hash of every run, not 0, and whether it has enough distinct values."""
-    weights = np.random.default_rng(20220125).integers(1, 2**63, _RUN, dtype=np.uint64) | np.uint64(1)
-    mixed = (runs.view(np.uint32) * weights).sum(axis=1, dtype=np.uint64)
+    mixed = (runs.view(np.uint32) * _weights()).sum(axis=1, dtype=np.uint64)
     mixed ^= mixed >> np.uint64(29)
     runs.sort(axis=1)
     distinct = (runs[:, 1:] > runs[:, :-1]).sum(axis=1) + 1

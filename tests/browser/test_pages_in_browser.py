@@ -120,6 +120,8 @@ def seen(browser: Any, request: pytest.FixtureRequest) -> Iterator[Seen]:
     made.close()
 
 
+# Tables that nobody sees: a page may leave out columns on a phone, never a table.
+HIDDEN = "[...document.querySelectorAll('table')].filter((table) => !table.checkVisibility()).length"
 DRAWN_ON = ("report", "affect", "compare", "look", "calibration")
 
 
@@ -138,6 +140,7 @@ def test_a_page_is_whole_and_can_be_read(
     # What is folded is read too; the picture of a recording alone is drawn for a desk.
     seen.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert seen.overflow() <= 0
+    assert seen.page.evaluate(HIDDEN) == 0
     if name != "look":
         assert seen.small(DRAWN[request.node.callspec.params["seen"]]) == []
     seen.page.screenshot(path=str(tmp_path / f"{name}.png"), full_page=True)
