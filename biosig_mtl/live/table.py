@@ -71,7 +71,9 @@ class Rows:
     def add(self, record: str, estimate: Estimate) -> None:
         """Write one estimate, and see to it that it is out of our hands."""
         told = _stamp(self._now())
-        row: dict[str, Any] = {"record": record, "onset_s": estimate.onset_s, "end_s": estimate.end_s, "sqi": estimate.sqi}
+        # Seconds are sums of hops: beyond a microsecond their digits are rounding alone.
+        ends = {"onset_s": round(estimate.onset_s, 6), "end_s": round(estimate.end_s, 6)}
+        row: dict[str, Any] = {"record": record, **ends, "sqi": estimate.sqi}
         for name in self._targets:
             row[name] = estimate.values.get(name, math.nan)
             row[f"{name}_lower"] = estimate.lower.get(name, math.nan)
@@ -175,7 +177,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, str):
         return value
     # As many digits as tell the number apart: what is read back is what was estimated.
-    return "" if math.isnan(value) else f"{value:.4f}"
+    return "" if math.isnan(value) else repr(float(value))
 
 
 def _stamp(at: datetime) -> str:

@@ -14,22 +14,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosig_mtl import pipeline, store
+from biosig_mtl import pipeline
 from biosig_mtl import recipe as recipes
 from biosig_mtl.data.readers import entry_for, open_source
-from biosig_mtl.data.synthetic import Cohort, write
-from biosig_mtl.export import ExportSettings, bare_recipe, export, run_alone
+from biosig_mtl.export import bare_recipe, run_alone
 from biosig_mtl.export.exporting import Written
 from biosig_mtl.export.runner import write_runner
 from biosig_mtl.export.runtime import Exported
 from biosig_mtl.inference import predict_file
 from biosig_mtl.pipeline import upstream
-from biosig_mtl.training.conformal import Errors
-from biosig_mtl.training.conformal_record import fit_intervals
 from biosig_mtl.types import Channel, DataError, RecipeError, Record
-from tests.export.cases import write_run
+from tests.export.conftest import Commanded
 
-RECIPE = recipes.load("demo_bp", ("features.families=[pulse_shape, rate, perfusion, person, ecg_shape]",))
 # What the folder must do without: a finder before all others refuses to look for them.
 BLOCKED = ("torch", "pandas", "pydantic", "sklearn", "yaml", "wfdb", "mne", "pyarrow", "safetensors", "matplotlib", "typer")
 ALONE = f"""
@@ -47,47 +43,38 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    place = tmp_path_factory.mktemp("r")
-    root = write(Cohort(n_subjects=6, records_per_subject=1, record_s=30, fault_share=0), place / "c")
-    table = store.read(pipeline.prepare(RECIPE, root, place / "s"))
-    # The run's own rule for intervals, which looks at the estimate and at the quality of the signal.
-    rng = np.random.default_rng(0)
-    people, said = np.repeat([f"p{i}" for i in range(30)], 6), rng.normal(120, 10, 180)
-    errors = Errors.of(people, said + rng.normal(0, 5, 180) * (said / 100), said, rng.uniform(0.3, 1, 180))
-    rules = {"intervals": fit_intervals([errors, errors]).to_json()}
-    run = write_run(place / "run", table, recipe=RECIPE, extra=rules, use_waveform=False)
-    return export(run, place / "model.onnx", ExportSettings(members="2"))
+def written(commanded: Commanded) -> Written:
+    return commanded.written
 
 
 @pytest.fixture(scope="module")
-def folder(written: Written) -> Path:
-    return write_runner(written, written.model.parent / "alone").parent
+def folder(commanded: Commanded) -> Path:
+    return commanded.folder
 
 
 @pytest.fixture(scope="module")
-def recording(written: Written) -> Path:
-    entry = entry_for(written.model.parent / "c" / "s001" / "s001_1.hea", {"ppg": ("PLETH",), "ecg": ("II",)})
+def recording(commanded: Commanded) -> Path:
+    entry = entry_for(commanded.recordings / "s001" / "s001_1.hea", {"ppg": ("PLETH",), "ecg": ("II",)})
     record = open_source(entry).read()
     samples = {name: channel.samples for name, channel in record.channels.items()}
     fs = record.channels["ppg"].fs
-    path = written.model.parent / "rec.csv"
+    path = commanded.run.parent / "rec.csv"
     pd.DataFrame({"time": np.arange(record.channels["ppg"].samples.size) / fs, **samples}).to_csv(path, index=False)
     return path
 
 
-def predicted(written: Written, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+def predicted(commanded: Commanded, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     """Return what `predict` says, with the networks that are in the file."""
     from biosig_mtl.training import checkpoint
 
-    load, names = checkpoint.load, Exported.load(written.model).networks
+    load, names = checkpoint.load, Exported.load(commanded.written.model).networks
 
     def few(folder: Path, make: Any) -> Any:
         ensemble = load(folder, make)
         return replace(ensemble, members=tuple(m for m in ensemble.members if m.name in names))
 
     monkeypatch.setattr(checkpoint, "load", few)
-    predict_file(written.model.parent / "run", recording, tmp_path / "p.csv")
+    predict_file(commanded.run, recording, tmp_path / "p.csv")
     return pd.read_csv(tmp_path / "p.csv")
 
 
@@ -100,18 +87,18 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 
 
 def test_alone_it_says_what_predict_says(
-    written: Written, folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commanded: Commanded, folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "alone.csv"
     words = [sys.executable, "-I", "-c", ALONE, str(folder), str(folder / "run.py"), str(recording), "--out", str(out)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "windows" in done.stdout
-    same(pd.read_csv(out), predicted(written, recording, tmp_path, monkeypatch))
+    same(pd.read_csv(out), predicted(commanded, recording, tmp_path, monkeypatch))
 
 
 def test_samples_without_a_heading(
-    written: Written, folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commanded: Commanded, folder: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = pd.read_csv(recording)
     np.save(tmp_path / "rec.npy", frame[["ppg", "ecg"]].to_numpy(np.float32))
@@ -120,7 +107,7 @@ def test_samples_without_a_heading(
     assert run_alone.main([*words, "--names", "ppg,ecg", "--person", "age_years=50"]) == 0
     assert run_alone.main([*words, "--names", "ppg,ecg"]) == 0
     found = pd.read_csv(out)
-    same(found, predicted(written, recording, tmp_path, monkeypatch))
+    same(found, predicted(commanded, recording, tmp_path, monkeypatch))
 
 
 @pytest.mark.parametrize(
@@ -205,11 +192,11 @@ def test_nonsense_is_refused_without_pydantic_too() -> None:
     assert bare_recipe.Recipe("affect", (), {}, {}).model == {}
 
 
-def test_a_recording_without_a_modality_is_prepared_as_predict_does(written: Written) -> None:
+def test_a_recording_without_a_modality_is_prepared_as_predict_does(recorded: Path) -> None:
     from biosig_mtl.inference import Predictor
 
     made = upstream.preparation(recipes.load("demo_affect")).unlabelled()
-    tracks = Predictor.load(written.model.parent / "run").ensemble.spec
+    tracks = Predictor.load(recorded).ensemble.spec
     eda = Channel("eda", "eda", "uS", 4.0, np.zeros(400, np.float32))
     record = Record("r", "r", "1", {"eda": eda})
     with pytest.raises(DataError, match="missing channel"):
