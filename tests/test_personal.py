@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from biosig_mtl import experiment, pipeline
 from biosig_mtl.cli import personalise as verb
 from biosig_mtl.data.readers import entry_for, open_source
 from biosig_mtl.data.synthetic import Cohort, write
-from biosig_mtl.inference import Predictor, Told
+from biosig_mtl.inference import Predictor, Told, personal_file
 from biosig_mtl.inference import personal as personals
 from biosig_mtl.inference.personal import Personal, Wish, load, personalise
 from biosig_mtl.inference.personal_files import personalise_file, read_reading
@@ -260,6 +261,47 @@ def test_a_file_that_cannot_be_right_is_refused(make: Make, run: Path, tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         made.save(tmp_path / "file" / "a.personal")
+
+
+BROKEN: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("anchors/truth", lambda x: np.full_like(x, 1e300)),
+    ("anchors/truth", lambda x: np.full_like(x, np.inf)),
+    ("anchors/truth", lambda x: np.full_like(x, np.nan)),
+    ("anchors/truth", lambda x: x[:, :1]),
+    ("anchors/estimate", lambda x: np.full_like(x, np.nan)),
+    ("anchors/waveform", lambda x: np.zeros((*x.shape[:2], 3), np.float32)),
+    ("half_width", lambda x: np.full_like(x, -5.0)),
+    ("half_width", lambda _: np.ones(7)),
+    ("standard/scale", lambda x: x[:3]),
+    ("own/a", lambda _: np.full(3, np.nan, np.float32)),
+)
+
+
+def test_a_file_whose_digest_is_right_and_whose_numbers_are_not_is_refused(make: Make, run: Path) -> None:
+    """Whoever writes the file can write its digest, too; so the numbers themselves are looked at."""
+    from safetensors.numpy import load as arrays
+    from safetensors.numpy import save
+
+    raw, spec = make("shrink").raw, Predictor.load(run).ensemble.spec
+    words = personal_file._header(raw)
+    added: tuple[str, Callable[[Any], Any]] = ("nothing", lambda _: np.zeros(1))
+    for name, broken in (added, *BROKEN):
+        numbers = arrays(raw)
+        numbers[name] = np.ascontiguousarray(broken(numbers.get(name)))
+        told = {**words, "sha256": personal_file._digest(numbers)}
+        altered = save(numbers, metadata={personal_file.WORDS: json.dumps(told)})
+        if name == "nothing":
+            assert personal_file.from_bytes(altered, spec, Path("x")).anchors.record == words["record"]
+            continue
+        with pytest.raises(DataError, match="not readable as a personal file"):
+            personal_file.from_bytes(altered, spec, Path("x"))
+
+
+def test_words_that_are_nested_without_end_are_refused(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deep.personal"
+    path.write_bytes((100_000).to_bytes(8, "little") + b"[" * 100_000)
+    with pytest.raises(DataError, match="not readable as a personal file"):
+        load(run, path)
 
 
 def test_features_of_another_preparation_are_refused(run: Path, cohort: Path, tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _fail(text: str, code: int) -> None:
     if text:
-        sys.stderr.write(f"biosig-mtl: {' '.join(text.split())}\n")
+        # Names in a recording are a stranger's words: one that steers the terminal is shown, not obeyed.
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+        sys.stderr.write(f"biosig-mtl: {shown}\n")
     sys.exit(code)
 
 

@@ -33,8 +33,8 @@ class SplitMergeRegressor(RegressorMixin, JointNetwork):  # type: ignore[misc]
     independence
         Weight of the term that keeps the splits distinct; 0 = off.
     kernel_landmarks
-        Centres of a kernel ridge beside the network, whose share is chosen on the training rows; 0 = none. Good where people
-        are few.
+        Centres of a kernel ridge beside the network; 0 = none. It is fitted on training rows, and its share is chosen on what
+        is held back: where nothing is, there is no kernel. Good where people are few.
     ensemble
         Networks whose estimates are averaged; each holds back another validation part.
     validation
@@ -171,8 +171,8 @@ class SplitMergeRegressor(RegressorMixin, JointNetwork):  # type: ignore[misc]
         Split conformal by person: the bound is where errors on held-back rows reach ``level``, each person with the same say
         and one more person with an error without bound (Vovk et al. 2005, §4.1, for persons in place of rows as Dunn, Wasserman
         & Ramdas 2022, their pooled CDF). Exact for a row of a new person where one network holds back persons it never looked
-        at. Two deviations: training stopped by the same rows, which makes bounds a little too narrow, and with an ensemble
-        errors are those of single networks, which makes them a little too wide.
+        at. Two deviations: training stopped by the same rows (and the share of a kernel was chosen by them), which makes bounds
+        a little too narrow, and with an ensemble errors are those of single networks, which makes them a little too wide.
 
         Raises
         ------

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.inference.personal_ensemble import Anchors
+from biosig_mtl.inference.personal_readings import KNOWN
 from biosig_mtl.training.calibration.keeping import Fitted, Standard, part_of, restored
 from biosig_mtl.training.calibration.known import Kept
 from biosig_mtl.types import F64, DataError, InputSpec, Track, TrackSpec, WindowTable
@@ -78,7 +79,8 @@ def from_bytes(raw: bytes, spec: InputSpec, path: Path) -> Content:
         if words["targets"] != list(spec.targets) or numbers["anchors/values"].shape[1] != len(spec.features):
             raise DataError(f"{path}: was made for other targets or features than this run has: personalise with this run")
         return _content(words, numbers, spec)
-    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+    # Words that are nested a hundred thousand deep end in a RecursionError.
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise DataError(f"{path}: not readable as a personal file: personalise again") from error
 
 
@@ -89,7 +91,20 @@ def _content(words: Mapping[str, Any], numbers: Numbers, spec: InputSpec) -> Con
     if "standard/center" in numbers:
         standard = Standard(spec.features, _column(numbers, "standard/center"), _column(numbers, "standard/scale"))
     own = {name: np.asarray(x, np.float32) for name, x in part_of(numbers, "own/").items()}
+    _check(fitted, standard, own, spec)
     return Content(words["model_sha256"], fitted, standard, _anchors(words, numbers, spec), own)
+
+
+def _check(fitted: Fitted, standard: Standard | None, own: Numbers, spec: InputSpec) -> None:
+    """Raise `ValueError` where numbers have another shape than the run needs, or would make every answer nonsense."""
+    sides = () if standard is None else (standard.center, standard.scale)
+    # Half-widths may be NaN: nobody has measured them.
+    if fitted.half_width.shape != (len(spec.targets),) or (fitted.half_width < 0).any():
+        raise ValueError("half-widths")
+    if any(x.shape != (len(spec.features),) or not np.isfinite(x).all() for x in sides):
+        raise ValueError("scales")
+    if not all(np.isfinite(x).all() for x in own.values()):
+        raise ValueError("tensors")
 
 
 def _anchors(words: Mapping[str, Any], numbers: Numbers, spec: InputSpec) -> Anchors:
@@ -112,9 +127,24 @@ def _anchors(words: Mapping[str, Any], numbers: Numbers, spec: InputSpec) -> Anc
     )
     onset, sqi = _column(numbers, "anchors/onset_s"), _column(numbers, "anchors/sqi")
     truth, estimate = (np.asarray(numbers[f"anchors/{name}"], np.float64) for name in ("truth", "estimate"))
-    if {len(x) for x in (onset, sqi, truth, estimate)} != {k} or truth.shape != estimate.shape:
+    wide = (k, len(spec.targets))
+    if not k or onset.shape != (k,) or sqi.shape != (k,) or truth.shape != wide or estimate.shape != wide:
         raise ValueError("columns of unlike length")
+    if table.waveform.shape != empty.shape:
+        raise ValueError("waveforms of another shape")
+    if not (np.isfinite(onset).all() and np.isfinite(estimate).all()):
+        raise ValueError("windows that are no numbers")
+    _check_readings(truth, spec)
     return Anchors(str(words["record"]), table, onset, sqi, truth, estimate)
+
+
+def _check_readings(truth: F64, spec: InputSpec) -> None:
+    """Raise `ValueError` for readings (k, T) that `personalise` would have refused; NaN is a target that was not told."""
+    if np.isnan(truth).all(axis=1).any() or np.isinf(truth).any():
+        raise ValueError("readings that are no numbers")
+    for name, told in zip(spec.targets, truth.T, strict=True):
+        if name in KNOWN and ((told < KNOWN[name].low) | (told > KNOWN[name].high)).any():
+            raise ValueError("readings that no cuff makes")
 
 
 def _track(track: TrackSpec, numbers: Numbers) -> Track:
