@@ -102,6 +102,10 @@ def test_folders_hold_only_what_they_are_for() -> None:
     assert {p.suffix for p in (ROOT / "notebooks").iterdir() if p.is_file()} <= {".ipynb", ".md"}
 
 
+def test_nothing_is_left_behind_by_a_patch() -> None:
+    assert [p for p in files() if p.suffix in {".orig", ".rej", ".bak"}] == []
+
+
 def test_tests_mirror_the_package() -> None:
     rooms = {p.name for p in (ROOT / "biosig_mtl").iterdir() if (p / "__init__.py").is_file()}
     mirrored = {p.stem.removeprefix("test_") for p in (ROOT / "tests").iterdir() if p.name not in MADE}

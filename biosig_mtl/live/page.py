@@ -118,9 +118,10 @@ def is_own(host: str) -> bool:
 
 
 def _host_of(name: str) -> str:
-    """Return the host in a Host header, without its port."""
+    """Return the host in a Host header, without its port; empty where it is no host."""
     if name.startswith("["):
-        return name[1:].partition("]")[0]
+        host, _, rest = name[1:].partition("]")
+        return host if rest[:1] in {"", ":"} else ""
     return name.partition(":")[0]
 
 

@@ -84,7 +84,7 @@ def test_the_page_is_one_file_that_may_load_nothing(page: Page) -> None:
 def test_only_names_of_this_machine_are_answered(page: Page) -> None:
     for name in ("localhost", f"localhost:{page.port}", "127.0.0.1", f"[::1]:{page.port}", "127.8.8.8"):
         assert ask(page, host=name)[0] == 200, name
-    for name in ("example.org", "example.org:80", "", "127.0.0.1.example.org", "[2001:db8::1]:80"):
+    for name in ("example.org", "example.org:80", "", "127.0.0.1.example.org", "[2001:db8::1]:80", "[::1]example.org"):
         assert ask(page, host=name)[0] == 403, name
         assert ask(page, "/events", host=name)[0] == 403, name
         assert ask(page, method="HEAD", host=name)[0] == 404, name
