@@ -22,7 +22,7 @@ def refuse(*_: Any) -> Any:
 
 
 def test_what_cannot_be_stacked_is_written_one_beside_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = write_run(tmp_path / "run", TABLE)
+    run = write_run(tmp_path / "run", TABLE, trunk_layers=0)
     monkeypatch.setattr(whole.SideBySide, "forward", refuse)
     # Without a store parity is looked at on noise.
     written = export(run, tmp_path / "model.onnx", ExportSettings(members="2"))
