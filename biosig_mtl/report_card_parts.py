@@ -129,6 +129,8 @@ def _people(run: Run, model: Mapping[str, Any]) -> list[str]:
 
 
 def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name_of(str(key))} {_fact(one)}" for key, one in value.items())
     return number(value, 1) if isinstance(value, float) else str(value)
 
 

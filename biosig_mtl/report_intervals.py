@@ -36,12 +36,18 @@ def _target(name: str, told: Mapping[str, Any], unit: str) -> dict[str, Any]:
         "sentences": sentences(title, told, unit),
         "levels": [_row(percent(row["level"]), row) for row in told["levels"]],
         "classes": [_row(row["class"], row) for row in told.get("classes", ())],
-        "quality": [_row("–".join(number(end, 2) for end in row["sqi"]), row) for row in told.get("quality", ())],
+        "quality": [_row(_between(row["sqi"]), row) for row in told.get("quality", ())],
         "other": [_row(row["method"], row) for row in told.get("other", ())],
         "other_head": "other way, without weights" if told.get("shift") else "other way",
         "refusal": [_refusal(way, row, unit) for way, row in (refusal.get("by") or {}).items()],
         "pictures": _pictures(title, told, unit),
     }
+
+
+def _between(ends: Sequence[float]) -> str:
+    """Return both ends with as many digits as tell them apart: of a clean set all quality lies near 1."""
+    written = [[number(end, digits) for end in ends] for digits in (2, 3, 4)]
+    return "–".join(next((words for words in written if len(set(words)) > 1), written[-1]))
 
 
 def _row(name: str, row: Mapping[str, Any]) -> dict[str, Any]:

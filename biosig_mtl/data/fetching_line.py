@@ -71,7 +71,9 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         """Return the next question, or refuse it."""
         if not allowed(newurl):
-            raise DataError(f"{req.full_url}: sends us on to an address that is not https ({urlsplit(newurl).hostname}); refused")
+            raise DataError(
+                f"{req.full_url}: sends us on to an address that is not https ({urlsplit(newurl).hostname}); refused"
+            )
         made = super().redirect_request(req, fp, code, msg, headers, newurl)
         login = req.unredirected_hdrs.get("Authorization")
         if made is not None and login and _origin(newurl) == _origin(req.full_url):

@@ -95,9 +95,25 @@ class Exported:
             raise DataError(f"{where}: was not written by biosig-mtl export (it tells nothing of itself)") from error
         except Exception as error:  # (ONNX Runtime has errors of its own kinds)
             raise DataError(f"{where}: ONNX Runtime cannot read it: {' '.join(str(error).split())[:160]}") from error
-        if told.get("format") != FORMAT:
-            raise DataError(f"{where}: has format {told.get('format')}, this version reads {FORMAT}")
-        return cls(session, told, recipe)
+        if not isinstance(told, dict) or told.get("format") != FORMAT:
+            known = told.get("format") if isinstance(told, dict) else None
+            raise DataError(f"{where}: has format {known}, this version reads {FORMAT}")
+        try:
+            made = cls(session, told, recipe)
+            fits = made._fits()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise DataError(f"{where}: what it tells of itself cannot be read ({error!r}); export the run anew") from error
+        if not fits:
+            raise DataError(f"{where}: what it tells of itself is not what it takes and answers; export the run anew")
+        return made
+
+    def _fits(self) -> bool:
+        """Return whether inputs and outputs of the graph have the shapes that its words promise."""
+        takes = {one.name: tuple(one.shape[1:]) for one in self._session.get_inputs()}
+        answers = {one.name: list(one.shape) for one in self._session.get_outputs()}
+        targets, networks = len(self.targets), len(self.networks)
+        whole = all(answers[name][-1] == targets for name in ("estimates", "lower", "upper", "networks"))
+        return networks > 0 and whole and answers["networks"][0] == networks and takes == {n: self._shape(n) for n in takes}
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -244,8 +260,8 @@ def _recipe(path: Path, sha256: str, model: Path) -> Mapping[str, Any]:
         return EMPTY
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = content["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        known = dict(content["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not readable: copy it again, or export the run anew") from error
     if sha256 not in known.values():
         raise DataError(

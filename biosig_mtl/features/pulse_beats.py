@@ -72,6 +72,8 @@ class PulseBeats:
     @cached_property
     def parts(self) -> tuple[PulseBeats, ...]:
         """The same beats in blocks that stay in the cache; one block without beats where there are none."""
+        if self.window.size <= BLOCK:
+            return (self,)
         return tuple(self._rows(slice(k, k + BLOCK)) for k in range(0, max(self.window.size, 1), BLOCK))
 
     def _rows(self, rows: slice) -> PulseBeats:

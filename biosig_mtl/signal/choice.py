@@ -90,10 +90,10 @@ def _idle(at: I64, odds: F64, fs: float) -> Bool:
         return np.zeros(at.size, bool)
     weak, certain = odds < 0, at[strong]
     after = np.clip(np.searchsorted(certain, at), 1, strong.size - 1)
-    usual = usual_interval(certain[1:], odds[strong][1:], fs)
-    regular = np.abs(np.diff(certain) / fs / usual - 1) < REGULAR
-    inside = (at > certain[after - 1]) & (at < certain[after])
-    idle: Bool = weak & inside & regular[after - 1]
+    idle: Bool = weak & (at > certain[after - 1]) & (at < certain[after])
+    if idle.any():
+        usual = usual_interval(certain[1:], odds[strong][1:], fs)
+        idle &= (np.abs(np.diff(certain) / fs / usual - 1) < REGULAR)[after - 1]
     return idle
 
 
@@ -180,21 +180,23 @@ def _search(places: I64, left: I64, right: I64, of: _Candidates) -> I64:
     links, from_left, skip = _links(places, left, right, of)
     best = np.full((count, BACK + width), -np.inf)
     running, running_at = np.full((count, width + 1), -np.inf), np.full((count, width + 1), -1)
-    before = np.full((count, width + 1), -1)
-    options = np.empty((count, BACK + 2))
+    picks, options = np.empty((count, width + 1), np.int64), np.empty((count, BACK + 2))
     for j in range(width + 1):
         low = max(j - BACK, 0)
         np.add(best[:, j : j + BACK], links[:, j], out=options[:, :BACK])
         options[:, BACK] = from_left[:, j]
         options[:, BACK + 1] = running[:, low] + (skip if j == width else LONGEST)
         pick = options.argmax(axis=1)
-        before[:, j] = np.where(pick < BACK, j - BACK + pick, np.where(pick == BACK, -1, running_at[:, low]))
+        picks[:, j] = pick
         if j < width:
             score = options[rows, pick] + odds[:, j]
             best[:, BACK + j] = score
             better = score > running[:, j]
             running[:, j + 1] = np.where(better, score, running[:, j])
             running_at[:, j + 1] = np.where(better, j, running_at[:, j])
+    column = np.arange(width + 1)
+    other = np.where(picks == BACK, -1, running_at[:, np.maximum(column - BACK, 0)])
+    before = np.where(picks < BACK, column - BACK + picks, other)
     return _walk_back(places, before[:, :-1], before[:, -1])
 
 
@@ -208,7 +210,8 @@ def _links(places: I64, left: I64, right: I64, of: _Candidates) -> tuple[F64, F6
     at = np.where(places >= 0, of.at[places], -FAR)
     at = np.column_stack((at, np.where(closed, of.at[right], FAR)))
     usual = np.column_stack((of.usual[places], of.usual[right]))
-    longer = np.pad(at[:, :-1], ((0, 0), (BACK, 0)), constant_values=-FAR)
+    longer = np.full((at.shape[0], BACK + at.shape[1] - 1), -FAR)
+    longer[:, BACK:] = at[:, :-1]
     back = np.lib.stride_tricks.sliding_window_view(longer, BACK, axis=1)
     links = fit((at[:, :, None] - back) / of.fs, usual[:, :, None])
     from_left = fit((at - np.where(opened, -FAR, of.at[left])[:, None]) / of.fs, usual)

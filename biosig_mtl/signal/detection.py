@@ -101,13 +101,9 @@ def _noise(beats: Detection, trace: Trace) -> Bool:
     near = trace.samples(REFUSE_S)
     low, high = np.searchsorted(beats.peak, beats.peak - near), np.searchsorted(beats.peak, beats.peak + near, side="right")
     count = high - low
-    noise = np.zeros(count.size, bool)
-    for values, least in (
-        (np.clip(beats.looks[:, CONTRAST], -1, 1.5), beats.limits[0]),
-        (np.clip(beats.odds, -6, 6), beats.limits[1]),
-    ):
-        total = running_sum(values)
-        noise |= (total[high] - total[low]) / 2**20 < least * count
+    total = running_sum(np.stack((np.clip(beats.looks[:, CONTRAST], -1, 1.5), np.clip(beats.odds, -6, 6))))
+    least = np.array(beats.limits)[:, None] * count
+    noise: Bool = ((total[:, high] - total[:, low]) / 2**20 < least).any(axis=0)
     return noise
 
 

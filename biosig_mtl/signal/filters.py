@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from biosig_mtl.signal.runs import bridge, find, first_sample, hold, runs, seam_samples
-from biosig_mtl.signal.sliding import views
+from biosig_mtl.signal.sliding import padded, views
 from biosig_mtl.types import F32, F64, I64, Channel, ChannelInfo, RecipeError, Record
 
 # The kind of channels that hold what the data set says again and again.
@@ -226,8 +226,9 @@ def filtered(record: Record, source: Channel, design: Design, low_hz: float) -> 
 def _filter_run(x: F32, out: F32, first: int, design: Design, period: float) -> None:
     """Fill ``out`` block by block; ``first`` is the number of ``x[0]`` in the recording."""
     block, memory = round(BLOCK_S * design.fs), design.memory
-    starts = np.unique(np.concatenate(([0], np.arange(-first % block, x.size, block))))
-    stops = np.append(starts[1:], x.size)
+    starts = np.arange(-first % block, x.size, block)
+    starts = starts if first % block == 0 else padded(starts, 1, 0)
+    stops = padded(starts[1:], 0, 1, x.size)
     inside = (starts >= memory + 1) & (stops + memory + 1 <= x.size) & (stops - starts == block)
     if inside.any():
         _filter_blocks(x, out, starts[inside], block, design)

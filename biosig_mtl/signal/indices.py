@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.signal.runs import first_sample, hold
+from biosig_mtl.signal.sliding import padded
 from biosig_mtl.signal.trace import RESOLUTION, plateaus
 from biosig_mtl.types import F32, F64, I64, Bool, Channel, Record
 
@@ -79,10 +81,11 @@ class Seconds:
             return np.zeros(self.first.size)
         return np.clip(self.sums(mask.astype(np.float32)) / np.maximum(self.lengths, 1), 0, 1)
 
-    @property
+    @cached_property
     def lengths(self) -> I64:
         """Samples of every second, shape (second,)."""
-        lengths: I64 = np.diff(np.minimum(np.append(self.first, self.size), self.size))
+        ends = np.minimum(padded(self.first, 0, 1, self.size), self.size)
+        lengths: I64 = ends[1:] - ends[:-1]
         return lengths
 
 

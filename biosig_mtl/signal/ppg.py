@@ -8,7 +8,7 @@ import numpy as np
 
 from biosig_mtl.signal import templates
 from biosig_mtl.signal.detection import Detection, Group, in_parts, log_odds, log_ratio, pulses_alike, sensible, sure
-from biosig_mtl.signal.sliding import moving_max, moving_mean, rows_around
+from biosig_mtl.signal.sliding import moving_max, moving_mean, padded, rows_around
 from biosig_mtl.signal.trace import Trace
 from biosig_mtl.types import F32, F64, I64, Bool
 
@@ -74,10 +74,10 @@ def upright(trace: Trace) -> tuple[F32, Bool]:
     slope = _skewness(trace.slope(), block, lead, clip=STEEPEST)
     near = np.arange(slope.size)[:, None] + np.arange(2 * TURN_BLOCKS + 1)
     # Every stretch votes with its own skewness, so that a movement does not outvote the others.
-    turned = np.pad(np.clip(slope, -2, 2), TURN_BLOCKS)[near].sum(axis=1) < UPSIDE_DOWN
+    turned = padded(np.clip(slope, -2, 2), TURN_BLOCKS, TURN_BLOCKS)[near].sum(axis=1) < UPSIDE_DOWN
     if turned.any():
         curve = _skewness(x, block, lead, clip=None)
-        turned &= np.pad(np.clip(curve, -2, 2), TURN_BLOCKS)[near].sum(axis=1) < STANDING_UP
+        turned &= padded(np.clip(curve, -2, 2), TURN_BLOCKS, TURN_BLOCKS)[near].sum(axis=1) < STANDING_UP
     if not turned.any():
         return x, np.zeros(x.size, bool)
     down = np.repeat(turned, block)[lead : lead + x.size]
@@ -90,9 +90,9 @@ def _skewness(x: F32, block: int, lead: int, *, clip: np.float32 | None) -> F64:
     ``clip``: slopes have mean zero; they are cut off at so many times their mean size.
     """
     size = -(-(lead + x.size) // block)
-    padded = np.zeros(size * block, np.float32)
-    padded[lead : lead + x.size] = x
-    rows = padded.reshape(size, block)
+    filled = np.zeros(size * block, np.float32)
+    filled[lead : lead + x.size] = x
+    rows = filled.reshape(size, block)
     if clip is None:
         count = np.full(size, block)
         count[0], count[-1] = count[0] - lead, count[-1] - (size * block - lead - x.size)
@@ -105,7 +105,8 @@ def _skewness(x: F32, block: int, lead: int, *, clip: np.float32 | None) -> F64:
     square = rows * rows
     variance, third = (np.asarray(v.sum(axis=1), np.float64) / block for v in (square, square * rows))
     near = np.arange(size)[:, None] + np.arange(2 * TURN_BLOCKS + 1)
-    alive = variance > np.maximum(1e-4 * np.pad(variance, TURN_BLOCKS)[near].max(axis=1), np.finfo(np.float32).tiny)
+    highest = padded(variance, TURN_BLOCKS, TURN_BLOCKS)[near].max(axis=1)
+    alive = variance > np.maximum(1e-4 * highest, np.finfo(np.float32).tiny)
     return np.where(alive, third, 0) / np.where(alive, variance, 1) ** 1.5
 
 

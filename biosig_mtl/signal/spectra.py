@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from biosig_mtl.signal.indices import Seconds
-from biosig_mtl.signal.sliding import held, views
+from biosig_mtl.signal.sliding import held, padded, views
 from biosig_mtl.types import F32, F64
 
 SPECTRUM_S = 4
@@ -79,12 +79,15 @@ def _rows(samples: F32, seconds: Seconds, size: int) -> Callable[[int], F32]:
     """Return what gives the four seconds around each of up to `BLOCK` seconds, shape (row, size); the ends are reflected."""
     lead = round((SPECTRUM_S - 1) / 2 * seconds.fs)
     tail = max(int(seconds.first[-1]) + size - lead - samples.size, 0)
-    longer = np.pad(samples, (lead, tail), mode="reflect" if max(lead, tail) < samples.size else "edge")
+    if max(lead, tail) < samples.size:
+        longer = np.concatenate((samples[lead:0:-1], samples, samples[: -tail - 2 : -1][1:]))
+    else:
+        longer = held(samples, lead, tail)
     every = views(longer, size)
 
     def rows(begin: int) -> F32:
         at = seconds.first[begin : begin + BLOCK]
-        return np.asarray(every[held(at, 0, -at.size % LANES)])
+        return np.asarray(every[padded(at, 0, -at.size % LANES, int(at[-1]))])
 
     return rows
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from biosig_mtl.types import F64, I64, Beats, Bool, Record, WindowBeats
 from biosig_mtl.windows.quality import Bounds, Means, beyond
 
-
 # So few windows are taken one by one.
 FEW = 8
 
