@@ -15,12 +15,16 @@ from biosig_mtl.cli import calibrate as calibrating
 from biosig_mtl.cli import compress, contest, export, grow, joint, live, paper, personalise, pretraining, words
 from biosig_mtl.cli.data import data_app, store_app
 from biosig_mtl.cli.shell import (
+    ChannelOption,
     DataOption,
     EngineOption,
     OutOption,
+    PersonalOption,
+    PersonOption,
     RecipeArg,
     SetOption,
     StoreOption,
+    TimingOption,
     WorkersOption,
     progress,
     say,
@@ -232,12 +236,8 @@ def predict(  # noqa: PLR0913 (the options of a verb are its arguments)
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     recording: Annotated[Path, typer.Argument(help="A recording the run has never seen, in any readable format.")],
     out: Annotated[Path, typer.Option("--out", help="Table to write: CSV, or Parquet by its suffix.")],
-    channel: Annotated[
-        list[str] | None, typer.Option("--channel", help="OURS=THEIRS, e.g. ppg=Finger. Default: guessed by name.")
-    ] = None,
-    person: Annotated[
-        list[str] | None, typer.Option("--person", help="age_years=61, sex_male=1, height_cm=170, weight_kg=70.")
-    ] = None,
+    channel: ChannelOption = None,
+    person: PersonOption = None,
     without: Annotated[
         list[str] | None, typer.Option("--without", help="Modality to treat as not recorded, e.g. eeg. May be repeated.")
     ] = None,
@@ -245,7 +245,7 @@ def predict(  # noqa: PLR0913 (the options of a verb are its arguments)
         str | None,
         typer.Option("--rest", help="START:STOP of the rest before the stimulus, in seconds."),
     ] = None,
-    personal: Annotated[Path | None, typer.Option("--personal", help="What `personalise` has written for this person.")] = None,
+    personal: PersonalOption = None,
     began: Annotated[
         float | None, typer.Option("--began", help="With --personal: seconds after the recording with the readings began.")
     ] = None,
@@ -253,9 +253,7 @@ def predict(  # noqa: PLR0913 (the options of a verb are its arguments)
         float | None, typer.Option("--refuse-above", help="Refuse windows whose interval reaches further to either side, mmHg.")
     ] = None,
     *,
-    timing_reliable: Annotated[
-        bool, typer.Option("--timing-reliable", help="Times between the channels of this recording may be trusted.")
-    ] = False,
+    timing_reliable: TimingOption = False,
 ) -> None:
     """Estimate on a new recording, one row a window."""
     from biosig_mtl import inference
@@ -270,7 +268,7 @@ def look(  # noqa: PLR0913 (the options of a verb are its arguments)
     recording: Annotated[Path, typer.Argument(help="A recording in any readable format.")],
     start: Annotated[float | None, typer.Option(help="Second to begin at. Default: where there is a signal.")] = None,
     length: Annotated[float | None, typer.Option(help="Seconds to draw. Default: 20.")] = None,
-    channel: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS, e.g. ppg=Finger. Default: guessed by name.")] = None,
+    channel: ChannelOption = None,
     out: Annotated[Path | None, typer.Option(help=".png or .html. Default: NAME.png in the current folder.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Use its signal steps and windows, and show what they refuse.")] = None,
     fs_hz: Annotated[float | None, typer.Option(help="Sampling rate of a table without a time column.")] = None,

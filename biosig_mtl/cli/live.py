@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from biosig_mtl.cli import words
+from biosig_mtl.cli.shell import ChannelOption, PersonalOption, PersonOption, TimingOption
 from biosig_mtl.types import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -55,13 +56,9 @@ def live(  # noqa: PLR0913 (the options of a verb are its arguments)
     speed: Annotated[str, typer.Option(help="Of a file: 1, 10 … times as fast as it was recorded, or max.")] = "1",
     rounds: Annotated[int, typer.Option(min=0, help="How often a file is told; 0: again and again.")] = 1,
     fs_hz: Annotated[float | None, typer.Option("--fs", help="Rate of CSV rows without time stamps, in Hz.")] = None,
-    channel: Annotated[
-        list[str] | None, typer.Option("--channel", help="OURS=THEIRS, e.g. ppg=Finger. Default: guessed by name.")
-    ] = None,
-    person: Annotated[
-        list[str] | None, typer.Option("--person", help="age_years=61, sex_male=1, height_cm=170, weight_kg=70.")
-    ] = None,
-    personal: Annotated[Path | None, typer.Option("--personal", help="What `personalise` has written for this person.")] = None,
+    channel: ChannelOption = None,
+    person: PersonOption = None,
+    personal: PersonalOption = None,
     settle: Annotated[
         float | None,
         typer.Option(help="Call an estimate settled so many seconds after its window. Default: when it is certain."),
@@ -77,9 +74,7 @@ def live(  # noqa: PLR0913 (the options of a verb are its arguments)
     provisional: Annotated[
         bool | None, typer.Option(help="Also tell estimates from the last seconds. Default: unless as fast as possible.")
     ] = None,
-    timing_reliable: Annotated[
-        bool, typer.Option("--timing-reliable", help="Times between the channels may be trusted.")
-    ] = False,
+    timing_reliable: TimingOption = False,
     plain: Annotated[bool, typer.Option("--plain", help="Rows of CSV on standard output, also on a terminal.")] = False,
     stay: Annotated[
         bool | None, typer.Option(help="Keep the page when the recording has ended. Default: on a terminal.")

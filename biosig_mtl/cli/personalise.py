@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from biosig_mtl.cli import words
-from biosig_mtl.cli.shell import say
+from biosig_mtl.cli.shell import ChannelOption, PersonOption, TimingOption, say
 
 
 def register(app: typer.Typer) -> None:
@@ -32,16 +32,10 @@ def personalise(  # noqa: PLR0913 (the options of a verb are its arguments)
     calibrated: Annotated[
         Path | None, typer.Option("--calibrated", help="Folder with fitted methods. Default: RUN, where calibrate leaves them.")
     ] = None,
-    channel: Annotated[
-        list[str] | None, typer.Option("--channel", help="OURS=THEIRS, e.g. ppg=Finger. Default: guessed by name.")
-    ] = None,
-    person: Annotated[
-        list[str] | None, typer.Option("--person", help="age_years=61, sex_male=1, height_cm=170, weight_kg=70.")
-    ] = None,
+    channel: ChannelOption = None,
+    person: PersonOption = None,
     *,
-    timing_reliable: Annotated[
-        bool, typer.Option("--timing-reliable", help="Times between the channels of this recording may be trusted.")
-    ] = False,
+    timing_reliable: TimingOption = False,
 ) -> None:
     """Make a run one person's own by cuff readings, as a small file for predict."""
     from biosig_mtl.inference import Told

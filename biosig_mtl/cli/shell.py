@@ -22,6 +22,16 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a s
 StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of window stores. Default: 'store' beside the run.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Run folder.")]
+ChannelOption = Annotated[
+    list[str] | None, typer.Option("--channel", help="OURS=THEIRS, e.g. ppg=Finger. Default: guessed by name.")
+]
+PersonOption = Annotated[
+    list[str] | None, typer.Option("--person", help="age_years=61, sex_male=1, height_cm=170, weight_kg=70.")
+]
+PersonalOption = Annotated[Path | None, typer.Option("--personal", help="What `personalise` has written for this person.")]
+TimingOption = Annotated[
+    bool, typer.Option("--timing-reliable", help="Times between the channels of this recording may be trusted.")
+]
 EngineOption = Annotated[str, typer.Option("--engine", help="Where lots are worked: local.")]
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +21,7 @@ from biosig_mtl.splits import assign
 from biosig_mtl.training import FitResult, Scaler, TrainingData, TrainingSettings, fit, spec_of
 from biosig_mtl.training.checkpoint import Member
 from biosig_mtl.training.prediction import EVALUATION_BATCH, as_network, source_for
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import F64, I64, Batch, Fold, InputSpec, WindowTable
 
 # With fewer people (or rows, without groups) nothing is held back to stop by.
@@ -63,7 +63,7 @@ def train(table: WindowTable, rows: Rows, plan: Plan, seed: int) -> Trained:
     history: list[dict[str, float]] = []
     warnings: dict[str, None] = {}
     errors, unit = [np.empty((0, len(table.target_names)))], [np.empty(0, np.int64)]
-    with _TURN, _one_thread():
+    with _TURN, one_thread():
         for number in range(plan.members):
             own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
             fold = _fold(table, rows, plan, seed, number)
@@ -97,17 +97,6 @@ def _fold(table: WindowTable, rows: Rows, plan: Plan, seed: int, number: int) ->
     held = assign(rows.unit, table.targets, table.target_names, parts, seed) == number % parts
     known = np.isfinite(table.targets[~held]).any(axis=0).all()
     return Fold(every[~held], every[held], every[:0], seed=seed) if known else nothing
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Make sums in one order: with more threads the last digits, and after some epochs the network, are others."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _some(table: WindowTable, rows: I64) -> WindowTable:

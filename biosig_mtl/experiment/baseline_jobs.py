@@ -16,6 +16,7 @@ from biosig_mtl.experiment import folder, grading, members
 from biosig_mtl.experiment.members import Estimated
 from biosig_mtl.models import baselines, nearest
 from biosig_mtl.recipe import Recipe, from_dict
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import F32, I64, Fold, Predictions, WindowTable
 
 Fit = Callable[[WindowTable, I64, F32, int], baselines.Baseline | nearest.Nearest]
@@ -50,7 +51,7 @@ def work(job: BaselineJob) -> None:
     recipe = from_dict(job.recipe)
     table = members.table_for(recipe, job.stores)
     training = members.settings(recipe)[2]
-    with members.one_thread():
+    with one_thread():
         fit: Fit = nearest.fit_nearest if job.name == nearest.NAME else partial(baselines.fit, job.name)
         fitted = grading.fit_baseline(fit, table, job.fold, training.balance_subjects)
         answer = fitted.answer(table, job.fold.test)

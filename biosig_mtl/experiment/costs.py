@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from biosig_mtl.experiment import members
 from biosig_mtl.experiment.entrants import Entrant
 from biosig_mtl.training import Scaler, spec_of, to_batch
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import I64, Batch, Output, WindowTable
 
 ROUNDS = 15
@@ -33,7 +34,7 @@ class Cost:
 
 def measure(entrants: Sequence[Entrant], table: WindowTable, rows: I64) -> dict[str, Cost]:
     """Measure all entrants on the same windows, in turns, so that a busy moment of the machine meets all of them."""
-    with members.one_thread():
+    with one_thread():
         made = {one.label: _network(one, table) for one in entrants}
         some = np.unique(rows)
         scaler = Scaler.fit(table, some)

@@ -21,6 +21,7 @@ from biosig_mtl.training.cooccurrence import Cooccurrence, cooccurrence_losses
 from biosig_mtl.training.hooks import Hooks
 from biosig_mtl.training.prediction import predict_full
 from biosig_mtl.training.sampling import OneSetBatches, Sampling
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import Fold
 
 
@@ -76,7 +77,7 @@ def _table(job: JointJob) -> JointTable:
 
 def work(job: JointJob) -> None:
     """Train one network and write what it says of the people that its fold tests."""
-    with members.one_thread():
+    with one_thread():
         _work(job)
 
 

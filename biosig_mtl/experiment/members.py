@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoi
 from biosig_mtl.training.diagnostics import Subjects
 from biosig_mtl.training.masking import Unlabelled, pretrain
 from biosig_mtl.training.prediction import Predicted, predict_full
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import EMPTY, F64, I64, DataError, Fold, InputSpec, WindowTable
 
 MODEL, CONTROL, TWIN = "model", "control", "twin"
@@ -166,20 +166,6 @@ def table_for(recipe: Recipe, stores: tuple[Path, ...]) -> WindowTable:
 
 
 _LAST: dict[tuple[Path, ...], tuple[str, WindowTable]] = {}
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Make sums in one order: with two threads the last digits, and after some epochs the network, are others.
-
-    Two processes with one thread each also train small networks faster than one process with two.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def work(job: Job, begin: Begin | None = None) -> None:

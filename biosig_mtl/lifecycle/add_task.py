@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from biosig_mtl.models.split_merge import SplitMerge, SplitMergeSettings
 from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoint, fit, predict, subject_weights
 from biosig_mtl.training.checkpoint import Member
 from biosig_mtl.training.conformal_record import Intervals
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import F64, DataError, Fold, Predictions, WindowTable
 
 BASELINES = ("train_median", "ridge", "gradient_boosting")
@@ -116,7 +117,7 @@ def add_task(
     if settings.how in {"ewc", "rehearsal"} and added:
         raise DataError(f"{run}: was extended before; add a further task with --how frozen or joint")
     learnt = []
-    with _one_thread():
+    with one_thread():
         for done, (fold, member) in enumerate(jobs):
             learnt.append(_learn(windows, settings, fold, member))
             if progress is not None:
@@ -215,17 +216,6 @@ def _extend(windows: _Windows, s: AddSettings, fold: Fold, member: Member, seed:
         data = TrainingData(windows.new, fold, Scaler.fit(windows.new, fold.train), hooks)
         fit(LastTask(whole), data, training, seed)
     return whole
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Make sums in one order, so that the same command writes the same bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # --------------------------------------------------------------------------------------------------------------- judging

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from biosig_mtl.evaluation.scores import plain
-from biosig_mtl.experiment import folder, members
+from biosig_mtl.experiment import folder
 from biosig_mtl.lifecycle.calibrate_answers import FIRST, Proof, Terms, work
 from biosig_mtl.lifecycle.calibrate_content import Done, about_run, audit, content, joined, long_table
 from biosig_mtl.lifecycle.calibrate_judge import Judged, markdown
@@ -33,6 +33,7 @@ from biosig_mtl.splits.anchors import Anchoring, Course
 from biosig_mtl.tasks import BLOOD_PRESSURE
 from biosig_mtl.training.calibration import keeping
 from biosig_mtl.training.calibration.known import Method
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import AuditError, DataError, Fold, RecipeError
 
 FILE, TABLE, WORDS = "calibration.json", "calibrated.parquet", "calibration.md"
@@ -114,7 +115,7 @@ def calibrate(
     terms = Terms(settings.anchoring, methods, settings.parts)
     place = out / "work" / _key(run, settings, list(methods))
     job = _Job(opened, course, terms, place, settings.also)
-    with members.one_thread():
+    with one_thread():
         done = []
         for number, fold in enumerate(folds):
             if progress is not None:
@@ -138,7 +139,7 @@ def calibrate(
     # Estimates of baselines are not at hand for somebody new.
     if settings.keep and methods and not settings.also:
         compared = Compared(folds, terms, answers, [one.told["inner"] for one in done])
-        with members.one_thread():
+        with one_thread():
             keeping.save(run / keeping.FOLDER, keep(opened, course, compared, say), run / "model" / "model.json")
     shutil.rmtree(out / "work")
     return told

@@ -37,6 +37,7 @@ from biosig_mtl.training.batches import shuffled
 from biosig_mtl.training.checkpoint import Member
 from biosig_mtl.training.hooks import Hooks
 from biosig_mtl.training.prediction import mean_of
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import EMPTY, F64, Batch, DataError, Fold, Head, InputSpec, Output, RecipeError
 
 FILE = "distil.json"
@@ -179,7 +180,7 @@ def distil(
     students = _Students(opened, settings)
     said: dict[str, list[tuple[Fold, F64]]] = {}
     made = []
-    with members.one_thread():
+    with one_thread():
         for done, fold in enumerate(opened.folds, start=1):
             ground, teachers = students.of(fold)
             for label, answer in _teachers(ground, teachers).items():

@@ -31,6 +31,7 @@ from biosig_mtl.training import Scaler, spec_of
 from biosig_mtl.training.masking import MaskingSettings, Unlabelled, token_makers
 from biosig_mtl.training.masking import pretrain as pretrain_tokens
 from biosig_mtl.training.person import relative
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import I64, DataError, Fold, InputSpec, Scores, TrackSpec, WindowTable
 
 FORMAT = 1
@@ -124,7 +125,7 @@ def pretrain(
     if "transfer_test" in table.index:
         rows = rows[~table.index["transfer_test"].to_numpy(dtype=bool)]
     blank = replace(table, targets=np.zeros_like(table.targets), heads=())
-    with members.one_thread():
+    with one_thread():
         model = members.fresh(name, made, spec_of(blank), seed)
         losses = pretrain_tokens(model, Unlabelled(blank, rows, Scaler.fit(blank, rows)), settings, seed)
     keys = keys_of(table, rows)

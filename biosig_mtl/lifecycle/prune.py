@@ -30,6 +30,7 @@ from biosig_mtl.models.blocks import StackedLinear
 from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, fit, predict, spec_of
 from biosig_mtl.training.checkpoint import Member
 from biosig_mtl.training.hooks import NO_HOOKS, Hooks
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import F64, DataError, Fold, RecipeError, WindowTable
 
 FILE = "prune.json"
@@ -317,7 +318,7 @@ def prune(
     told: dict[str, Any] = {}
     done, total = 0, sum(len(each) for each in grounds.values())
     last: list[nn.Module] = []
-    with members.one_thread():
+    with one_thread():
         for variant, each in grounds.items():
             found: dict[str, list[tuple[Ground, Arm]]] = {}
             for ground in each:

@@ -38,6 +38,7 @@ from biosig_mtl.training import (
 from biosig_mtl.training.checkpoint import Ensemble
 from biosig_mtl.training.conformal_record import Intervals
 from biosig_mtl.training.hooks import Hooks
+from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import EMPTY, F64, Batch, DataError, Fold, Output, RecipeError, WindowTable
 
 FILE = "slim.json"
@@ -216,7 +217,7 @@ def slim(
     judge = Judge(table, folds, training.balance_subjects)
     said: dict[tuple[str, float], list[tuple[Fold, F64]]] = {}
     made = []
-    with members.one_thread():
+    with one_thread():
         for done, fold in enumerate(folds, start=1):
             inner = splits.inner(fold, table, 0, training.ensemble)
             work = _Work(table, inner, Scaler.fit(table, inner.train), training, settings)
