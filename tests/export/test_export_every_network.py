@@ -36,7 +36,7 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 EVERY = os.environ.get("BIOSIG_EVERY_NETWORK") == "1"
 # Waveforms, their convolutions and several modalities are in the other files too.
-PRESSURES = list(models.MODELS) if EVERY else ["split_merge", "mmoe"]
+PRESSURES = list(models.MODELS) if EVERY else ["mmoe"]
 SHOWN = list(FORMS) if EVERY else ["low rank"]
 
 
