@@ -5,7 +5,8 @@
 #   JOBS=4                  processes of the tests
 
 PYTHON ?= python3
-JOBS ?= 2
+# One more than two cores: tests of streams, servers and browsers wait a third of their time.
+JOBS ?= 3
 TORCH_INDEX ?=
 
 BIN := .venv/bin
