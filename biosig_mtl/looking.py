@@ -148,6 +148,11 @@ def write(seen: View, out: Path) -> Path:
     content = plots_layout.png(figure)
     if out.suffix.lower() != ".png":
         content = page(seen.stage.title, plots_layout.svg(figure), seen.facts, seen.stage.notes).encode()
+    return put(out, content)
+
+
+def put(out: Path, content: bytes) -> Path:
+    """Write a whole file or none; raise `DataError` where that cannot be done."""
     temporary = out.with_name(f".{out.name}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.data.readers import open_source
-from biosig_mtl.looking import MOST_CHANNELS, PIECE_S, Names, Plan, described, entry_of, plan_for
+from biosig_mtl.looking import MOST_CHANNELS, PIECE_S, Names, Plan, described, entry_of, plan_for, put
 from biosig_mtl.looking_facts import own, refused_stretches
+from biosig_mtl.looking_page import template
 from biosig_mtl.plots_recording import known_quality
 from biosig_mtl.types import F32, DataError, Entry, RecipeError, Source
 
@@ -52,14 +53,7 @@ class Page:
         path = Path(out)
         if path.suffix.lower() not in {".html", ".htm"}:
             raise RecipeError(f"{path}: a page to pan and zoom is written as .html")
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(self.html, encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-        return path
+        return put(path, self.html.encode())
 
 
 def browse(
@@ -105,16 +99,11 @@ def browse(
 
 
 def _rendered(content: dict[str, Any]) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    templates = Path(__file__).parent / "templates"
-    environment = Environment(
-        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     # "<" is the one letter by which a name could leave the script that holds the data.
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return environment.get_template("browse.html.j2").render(title=content["title"], notes=content["notes"], data=Markup(data))
+    return template("browse.html.j2").render(title=content["title"], notes=content["notes"], data=Markup(data))
 
 
 class _Made:

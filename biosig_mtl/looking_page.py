@@ -5,8 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from biosig_mtl.looking_facts import Facts
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def template(name: str) -> Template:
+    """Return a template of the package; what it is given is escaped, and what it lacks is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(TEMPLATES)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(name)
 
 
 def page(title: str, picture: str, facts: Sequence[Facts], notes: Sequence[str]) -> str:
@@ -21,16 +37,11 @@ def page(title: str, picture: str, facts: Sequence[Facts], notes: Sequence[str])
     facts, notes
         What is told below it.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    templates = Path(__file__).parent / "templates"
-    environment = Environment(
-        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("look.html.j2").render(
+    return template("look.html.j2").render(
         title=title,
-        style=Markup((templates / "report.css").read_text(encoding="utf-8")),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         # matplotlib has escaped every name in its drawing.
         picture=Markup(picture),
         rows=[_row(one) for one in facts],
