@@ -19,6 +19,7 @@ from biosig_mtl.export.graph import OPSET, check_opset, graph_of
 from biosig_mtl.export.parity import Evidence, Parity, noise, parity, rows_of, some
 from biosig_mtl.export.runtime import RECIPE_SUFFIX, Exported
 from biosig_mtl.inference import Predictor
+from biosig_mtl.inference.writing import put
 from biosig_mtl.training.checkpoint import Member
 from biosig_mtl.types import DataError, RecipeError
 
@@ -188,17 +189,6 @@ def _write(
         put(out.with_name(name), files[name])
     others = [out.with_name(name) for name in (*files, f"{out.stem}{FIGURES_SUFFIX}") if name != out.name]
     return Written(out, recipe, figures, tuple(in_words(figures, told["units"])), tuple(others))
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a whole file or none; raise `DataError` where it cannot be written."""
-    part = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def in_words(figures: Mapping[str, Any], units: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from biosig_mtl.export.exporting import Written, put
+from biosig_mtl.export.exporting import Written
+from biosig_mtl.inference.writing import put
 from biosig_mtl.types import DataError
 
 PACKAGE = Path(__file__).parents[1]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from biosig_mtl.data.readers import entry_for, open_source
 from biosig_mtl.inference.personal import load
 from biosig_mtl.inference.predictor import Predictor
+from biosig_mtl.inference.writing import put
 from biosig_mtl.recipe import choose
 from biosig_mtl.types import DataError, RecipeError, Rejected
 
@@ -123,10 +124,4 @@ def _write(out: Path, frame: pd.DataFrame) -> None:
         frame.to_parquet(sink, index=False)
     else:
         frame.to_csv(sink, index=False, float_format="%.4f", lineterminator="\n")
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(sink.getvalue())
-        temporary.replace(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror}") from error
+    put(out, sink.getvalue())

@@ -22,6 +22,7 @@ from biosig_mtl.inference.personal_ensemble import Anchors, PersonalEnsemble, so
 from biosig_mtl.inference.personal_file import Content
 from biosig_mtl.inference.personal_readings import Reading, check_readings, truth_of, windows_of
 from biosig_mtl.inference.predictor import Predictor
+from biosig_mtl.inference.writing import put
 from biosig_mtl.recipe import choose
 from biosig_mtl.training import Predicted
 from biosig_mtl.training.calibration import keeping as keepings
@@ -103,13 +104,7 @@ class Personal:
 
     def save(self, path: Path) -> None:
         """Write the file, by rename; raise `DataError` where that cannot be."""
-        part = path.with_name(f".{path.name}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(self.raw)
-            part.replace(path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+        put(path, self.raw)
 
     def _own(self) -> Own | None:
         import torch

@@ -11,10 +11,11 @@ import pytest
 from biosig_mtl.export import ExportSettings, export, graph
 from biosig_mtl.export.chosen import choose_members
 from biosig_mtl.export.cost import costs
-from biosig_mtl.export.exporting import in_words, put
+from biosig_mtl.export.exporting import in_words
 from biosig_mtl.export.int8 import products_of, rows_learned
 from biosig_mtl.export.parity import Evidence
 from biosig_mtl.inference import Predictor
+from biosig_mtl.inference.writing import put
 from biosig_mtl.types import DataError, RecipeError
 from tests.export.cases import folds_of, pressure_table, write_run
 
