@@ -32,6 +32,8 @@ ROOMS: dict[str, set[str]] = {
     "montage": set(),
     # Its errors are types: an error class of its own would be a second family.
     "recipe": {"types"},
+    # Object stores: recordings lie there, and window stores; both rooms list, fetch and put in the same way.
+    "places": {"types"},
     "tasks": {"types"},
     "signal": {"types", "montage"},
     "windows": {"types"},
@@ -39,12 +41,12 @@ ROOMS: dict[str, set[str]] = {
     "splits": {"types"},
     "plots": {"types", "montage"},
     "models": {"types", "tasks", "montage"},
-    "data": {"types", "recipe"},
-    "store": {"types", "recipe"},
+    "data": {"types", "recipe", "places"},
+    "store": {"types", "recipe", "places"},
     "training": {"types", "tasks", "recipe"},
     "evaluation": {"types", "tasks"},
     # tasks: it looks up the reference kinds that a recipe's task bars from the inputs.
-    "pipeline": {"types", "tasks", "recipe", "data", "signal", "windows", "features", "store"},
+    "pipeline": {"types", "tasks", "recipe", "places", "data", "signal", "windows", "features", "store"},
     "experiment": {"types", "tasks", "recipe", "store", "splits", "models", "training", "evaluation"},
     # What is done with a trained network: new tasks, pre-training, pruning, distillation.
     "lifecycle": {"types", "tasks", "recipe", "store", "splits", "models", "training", "evaluation", "experiment"},
