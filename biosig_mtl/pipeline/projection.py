@@ -112,7 +112,7 @@ def makespan_s(task_s: F64, workers: int, dispatch_s: float, in_flight: int = IN
 def project(size: DataSize, rates: Rates, cluster: Cluster, seed: int = 0) -> Projection:
     """Return what a preparation is to be expected to take.
 
-    Lots differ in their time by a log-normal factor of mean 1. More workers than lots are of no use, which the efficiency shows.
+    Lots differ in their time by a log-normal factor of mean 1. More workers than lots are of no use, as the efficiency shows.
     """
     lots = max(math.ceil(size.bytes / size.lot_bytes), 1)
     work_s = size.bytes / 1e6 * rates.s_per_mb + size.records * rates.s_per_record
