@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -103,6 +104,7 @@ MODULES = read_modules()
 INSIDE = [name for name in MODULES if name != "biosig_mtl"]
 
 
+@cache
 def imports(tree: ast.Module) -> list[Import]:
     return list(_imports(tree, inside=False, typing=False))
 
