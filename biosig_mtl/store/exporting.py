@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from biosig_mtl.recipe import choose
-from biosig_mtl.store.files import parquet
+from biosig_mtl.store.frames import parquet
 from biosig_mtl.store.reading import read
 from biosig_mtl.types import DataError, WindowTable
+
+_BLOCK = 1 << 26  # bytes that are copied at once
 
 
 def export(folder: Path, kind: str, out: Path) -> Path:
@@ -46,7 +47,7 @@ def _export_hdf5(table: WindowTable, out: Path) -> None:
 
     with h5py.File(out, "w") as file:
         for name, array in _exported(table).items():
-            file.create_dataset(name, data=array)
+            _copy(array, file.create_dataset(name, array.shape, array.dtype))
         file.attrs["names"] = list(table.names)
         file.attrs["waveform_channels"] = list(table.waveform_channels)
         file.attrs["target_names"] = list(table.target_names)
@@ -67,7 +68,7 @@ def _export_zarr(table: WindowTable, out: Path) -> None:
         raise DataError("export to zarr needs the extra: pip install 'biosig-mtl[zarr]'") from error
     group = zarr.open_group(str(out), mode="w")
     for name, array in _exported(table).items():
-        group.create_array(name, data=array)
+        _copy(array, group.create_array(name, shape=array.shape, dtype=array.dtype))
     for name, track in table.tracks.items():
         group[f"track_{name}"].attrs.update(channels=list(track.channels), fs=track.fs)
     group.attrs.update(
@@ -83,7 +84,15 @@ _EXPORTS = {"zarr": _export_zarr, "hdf5": _export_hdf5, "parquet": _export_parqu
 
 
 def _exported(table: WindowTable) -> dict[str, NDArray[Any]]:
-    told = {f"track_{name}": np.asarray(track.signal) for name, track in table.tracks.items()}
+    """Return the arrays of a table by name; waveforms are not read yet."""
+    told = {f"track_{name}": track.signal for name, track in table.tracks.items()}
     if table.reference is not None:
-        told["reference"] = np.asarray(table.reference.signal)
-    return {"values": table.values, "waveform": np.asarray(table.waveform), "targets": table.targets, **told}
+        told["reference"] = table.reference.signal
+    return {"values": table.values, "waveform": table.waveform, "targets": table.targets, **told}
+
+
+def _copy(array: NDArray[Any], out: Any) -> None:
+    """Copy an array a block of rows at a time: a store may be larger than memory."""
+    rows = max(_BLOCK // max(array[:1].nbytes, 1), 1)
+    for start in range(0, len(array), rows):
+        out[start : start + rows] = array[start : start + rows]

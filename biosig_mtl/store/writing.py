@@ -1,11 +1,9 @@
-"""Writing: plan, lots, and the merge that finishes a store."""
+"""Writing: the plan and the lots of a store."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +11,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biosig_mtl.store.files import REFERENCE, TRACK, commit, make_folder, parquet, read_json, sha256, sidecar, to_json
+from biosig_mtl.store.files import (
+    KINDS,
+    REFERENCE,
+    TRACK,
+    commit,
+    flush_names,
+    lot_file,
+    make_folder,
+    read_json,
+    sealed,
+    sha256,
+    sidecar,
+    sizes,
+    to_json,
+)
+from biosig_mtl.store.frames import parquet
 from biosig_mtl.types import DataError, Features, Rejected, Windows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 3
+FORMAT = 4
+
+_KINDS = {"float32": "F32", "float64": "F64", "int64": "I64", "uint64": "U64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +56,38 @@ def write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
     make_folder(folder / "lots")
     text = to_json(plan)
     path = folder / "plan.json"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if not _says(path, text.encode()):
         commit(path, text.encode())
 
 
 def missing_lots(folder: Path, count: int) -> list[int]:
-    """Return the numbers of the lots that are still to be written."""
-    return [i for i in range(count) if not all(path.is_file() for path in _files(folder, i))]
+    """Return the numbers of the lots that are still to be written: those without a whole sidecar and two files of its sizes.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be read.
+    """
+    there = sizes(folder)
+    return [i for i in range(count) if not _is_there(folder, i, there)]
+
+
+def _is_there(folder: Path, number: int, there: Mapping[str, int]) -> bool:
+    if not all(lot_file(number, kind) in there for kind in ("json", *KINDS)):
+        return False
+    try:
+        told = read_json(sidecar(folder, number), "windows").get("bytes", {})
+    except DataError:
+        return False
+    return all(there[lot_file(number, kind)] == told.get(kind) for kind in KINDS)
+
+
+def _says(path: Path, content: bytes) -> bool:
+    """Whether a file is there and holds just this."""
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def write_lot(folder: Path, number: int, lot: Lot, dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,13 +107,15 @@ def write_lot(folder: Path, number: int, lot: Lot, dataset: Mapping[str, Any]) -
     from safetensors.numpy import save
 
     arrays = _arrays(lot)
-    shard = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}) if arrays else b""
+    shard = save(arrays) if arrays else b""
     table = parquet(_rows(lot, dataset)) if arrays else b""
     first = lot.features[0] if lot.features else None
     content = {
         "lot": number,
         "windows": sum(len(w) for w in lot.windows),
         "sha256": {"safetensors": sha256(shard), "parquet": sha256(table)},
+        "bytes": {"safetensors": len(shard), "parquet": len(table)},
+        "arrays": {k: {"shape": list(v.shape), "kind": _KINDS[v.dtype.name], "sha256": _digest(v)} for k, v in arrays.items()},
         "names": list(first.names) if first else [],
         "waveform_channels": list(first.waveform_channels) if first else [],
         "tracks": {n: {"channels": list(t.channels), "fs": float(t.fs)} for n, t in first.tracks.items()} if first else {},
@@ -88,81 +130,16 @@ def write_lot(folder: Path, number: int, lot: Lot, dataset: Mapping[str, Any]) -
     base = sidecar(folder, number)
     commit(base.with_suffix(".safetensors"), shard)
     commit(base.with_suffix(".parquet"), table)
-    commit(base, to_json(content).encode())
+    flush_names(base.parent)
+    commit(base, sealed(content))
     return content
-
-
-def finish(
-    folder: Path, count: int, rejected: Iterable[Rejected] = (), about: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Merge the lots into one index; return the summary that is also written as ``store.json``.
-
-    ``rejected`` are records that were refused before any lot (at listing). ``about`` is what a reader should be told of the
-    data whatever is done with them: ``simulated``, and ``reasons`` why features cannot be known from such windows.
-    """
-    import pandas as pd
-
-    sidecars = [read_json(sidecar(folder, i), "windows") for i in range(count)]
-    full = [s for s in sidecars if s["windows"]]
-    for key in ("names", "waveform_channels", "target_names", "fs", "tracks", REFERENCE):
-        if any(s.get(key) != full[0].get(key) for s in full):
-            hint = ", with the hz of every track in the recipe" if key == "tracks" else ""
-            raise DataError(f"{folder}: the lots do not agree on their {key}; delete this folder and run prepare again{hint}")
-    frames = [pd.read_parquet(sidecar(folder, s["lot"]).with_suffix(".parquet")) for s in full]
-    for s, frame in zip(full, frames, strict=True):
-        frame.insert(0, "lot", s["lot"])
-    index = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    commit(folder / "index.parquet", parquet(index))
-    refused = [(r.record, None if math.isnan(r.onset_s) else r.onset_s, r.reason) for r in rejected]
-    refused += [tuple(row) for s in sidecars for row in s["rejected"]]
-    used = sorted(set(index["record"])) if len(index) else []
-    worked = {r for s in sidecars for r in s["records"]}
-    silent = worked - set(used) - {r for r, _, _ in refused}
-    refused += [(r, None, "shorter than one window") for r in sorted(silent)]
-    refused = list(dict.fromkeys(refused))  # every piece of a long record says again why the whole of it cannot be used
-    commit(folder / "rejected.csv", rejected_csv(refused).encode())
-    records = worked | {r for r, _, _ in refused}
-    windows = len(index)
-    summary = {
-        "format": FORMAT,
-        "lots": count,
-        "windows": windows,
-        "windows_rejected": sum(onset is not None for _, onset, _ in refused),
-        "records": len(records),
-        "records_used": len(used),
-        "records_rejected": len(records) - len(used),
-        "notes": [note for s in sidecars for note in s["notes"]],
-        "about": dict(about or {}),
-        "subjects": int(index["subject"].nunique()) if windows else 0,
-        "sha256": {name: sha256((folder / name).read_bytes()) for name in ("index.parquet", "rejected.csv", "plan.json")}
-        | {f"lots/{s['lot']:05d}.{kind}": s["sha256"][kind] for s in sidecars for kind in ("safetensors", "parquet")}
-        | {f"lots/{s['lot']:05d}.json": sha256(sidecar(folder, s["lot"]).read_bytes()) for s in sidecars},
-    }
-    for leftover in (*folder.glob(".*.tmp"), *folder.glob("lots/.*.tmp")):  # of writers that were killed
-        leftover.unlink(missing_ok=True)
-    commit(folder / "store.json", to_json(summary).encode())
-    return summary
-
-
-def rejected_csv(rows: Iterable[tuple[str, float | str | None, str]]) -> str:
-    """Return ``rejected.csv``: a header, and a row each; the onset is empty where a whole record was refused."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["record", "onset_s", "reason"])
-    writer.writerows([record, "" if onset is None else onset, reason] for record, onset, reason in rows)
-    return text.getvalue()
-
-
-def _files(folder: Path, number: int) -> tuple[Path, Path, Path]:
-    base = sidecar(folder, number)
-    return base, base.with_suffix(".safetensors"), base.with_suffix(".parquet")
 
 
 def _arrays(lot: Lot) -> dict[str, NDArray[Any]]:
     pairs = [(w, f) for w, f in zip(lot.windows, lot.features, strict=True) if len(w)]
     if not pairs:
         return {}
-    return {
+    made = {
         "values": np.concatenate([f.values for _, f in pairs]),
         "waveform": np.concatenate([f.waveform for _, f in pairs]),
         "targets": np.concatenate([w.targets for w, _ in pairs]),
@@ -170,6 +147,11 @@ def _arrays(lot: Lot) -> dict[str, NDArray[Any]]:
         **{f"{TRACK}{name}": _track(name, [f for _, f in pairs]) for name in pairs[0][1].tracks},
         **({REFERENCE: np.concatenate(told)} if (told := [w.reference.signal for w, _ in pairs if w.reference]) else {}),
     }
+    return {name: np.ascontiguousarray(array) for name, array in made.items()}
+
+
+def _digest(array: NDArray[Any]) -> str:
+    return sha256(array.reshape(-1).view(np.uint8).data)
 
 
 def _told_reference(lot: Lot) -> dict[str, Any]:
@@ -188,12 +170,14 @@ def _track(name: str, features: list[Features]) -> NDArray[Any]:
 def _rows(lot: Lot, dataset: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.concat([_frame(w, dataset) for w in lot.windows if len(w)], ignore_index=True)
+    records = [_columns(w, dataset) for w in lot.windows if len(w)]
+    if any(list(columns) != list(records[0]) for columns in records):
+        return pd.concat([pd.DataFrame(columns) for columns in records], ignore_index=True)
+    # One table of a lot and not one of each record: a table costs some 4 ms however short it is.
+    return pd.DataFrame({name: np.concatenate([np.asarray(columns[name]) for columns in records]) for name in records[0]})
 
 
-def _frame(windows: Windows, dataset: Mapping[str, Any]) -> pd.DataFrame:
-    import pandas as pd
-
+def _columns(windows: Windows, dataset: Mapping[str, Any]) -> dict[str, Any]:
     n = len(windows)
     length_s = windows.signal.shape[2] / windows.fs
     columns: dict[str, Any] = {key: np.full(n, value) for key, value in dataset.items()}
@@ -210,4 +194,4 @@ def _frame(windows: Windows, dataset: Mapping[str, Any]) -> pd.DataFrame:
     columns |= {f"sqi_{name}": windows.sqi[:, j] for j, name in enumerate(windows.channels)}
     columns |= {name: windows.targets[:, j] for j, name in enumerate(windows.target_names)}
     columns |= {key: value for key, value in windows.facts.items() if key != "fingerprints"}
-    return pd.DataFrame(columns)
+    return columns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from biosig_mtl import store
 from biosig_mtl.store import Lot
 from biosig_mtl.types import Features, Rejected, Windows
 
@@ -71,3 +74,39 @@ def record_of() -> Callable[[np.random.Generator, str, int], tuple[Windows, Feat
 def contents() -> Callable[[Path], dict[str, bytes]]:
     """Return the reader of all bytes below a folder."""
     return lambda folder: {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="session")
+def write_store(lot: Callable[..., Lot]) -> Callable[..., Path]:
+    """Return the writer of whatever lots are missing, and of the end where none is."""
+
+    def written(folder: Path, count: int = 3) -> Path:
+        store.write_plan(folder, {"lots": count})
+        for i in store.missing_lots(folder, count):
+            store.write_lot(folder, i, lot(i), DATASET)
+        if not store.is_finished(folder):
+            store.finish(folder, count)
+        return folder
+
+    return written
+
+
+@pytest.fixture(scope="session")
+def as_before() -> Callable[[Path], Path]:
+    """Return what makes a finished store one of format 3: digests of whole files only, no seals, no sizes."""
+
+    def stripped(folder: Path) -> Path:
+        told = json.loads((folder / "store.json").read_text())
+        for number in range(told["lots"]):
+            path = folder / "lots" / f"{number:05d}.json"
+            content = json.loads(path.read_text())
+            for key in ("seal", "bytes", "arrays"):
+                del content[key]
+            path.write_text(json.dumps(content))
+            told["sha256"][f"lots/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        for key in ("seal", "bytes", "held"):
+            del told[key]
+        (folder / "store.json").write_text(json.dumps({**told, "format": 3}))
+        return folder
+
+    return stripped

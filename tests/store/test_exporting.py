@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from biosig_mtl import store
-from biosig_mtl.store import Lot
+from biosig_mtl.store import Lot, exporting, shards
 from biosig_mtl.types import DataError, RecipeError, WindowTable
 
 
@@ -61,6 +61,20 @@ def test_parquet(folder: Path, table: WindowTable, tmp_path: Path) -> None:
     frame = pd.read_parquet(store.export(folder, "parquet", tmp_path / "out.parquet"))
     pd.testing.assert_frame_equal(frame[list(table.index.columns)], table.index)
     np.testing.assert_array_equal(frame[list(table.names)].to_numpy(), table.values)
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "zarr"])
+def test_a_store_is_copied_a_few_rows_at_a_time(
+    folder: Path, table: WindowTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    monkeypatch.setattr(exporting, "_BLOCK", 3 * table.waveform[:1].nbytes)
+    monkeypatch.setattr(shards.Sharded, "__array__", None)  # nobody asks for the whole
+    out = store.export(folder, kind, tmp_path / "out")
+    found = h5py.File(out) if kind == "hdf5" else zarr.open_group(str(out), mode="r")
+    np.testing.assert_array_equal(found["waveform"][:], table.waveform[:])
+    if kind == "hdf5":
+        found.close()
 
 
 def test_exporting_twice_writes_over(folder: Path, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ import pandas as pd
 import pytest
 
 from biosig_mtl import store
-from biosig_mtl.store import Lot, files
+from biosig_mtl.store import Lot, files, frames
+from biosig_mtl.store.shards import Shard
 from biosig_mtl.types import DataError, Rejected
 
 DATASET = {"dataset": "demo", "subject_level": "person"}
@@ -72,9 +73,21 @@ def test_everything_comes_back_bit_by_bit(finished: Path, lot: Make) -> None:
     assert store.read_examples(finished) == [{"title": f"r{i:02d}0"} for i in range(5)]
 
 
-def test_waveforms_are_not_read_before_they_are_asked_for(finished: Path) -> None:
-    parts = store.read(finished).waveform._parts  # type: ignore[attr-defined]
-    assert all(isinstance(part, np.memmap) for part in parts)
+def test_waveforms_are_not_read_before_they_are_asked_for(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    once = Shard._open
+
+    def watched(self: Shard, out: Any) -> Any:
+        opened.append(self.path)
+        return once(self, out)
+
+    table = store.read(finished)
+    monkeypatch.setattr(Shard, "_open", watched)
+    found = table.waveform[[len(table) - 1, 0, len(table) - 1]]
+    assert [path.name for path in opened] == ["00000.safetensors", "00004.safetensors"]
+    assert table.waveform[1:2].base is None  # a copy, and no second opening
+    assert len(opened) == 2
+    np.testing.assert_array_equal(found[0], found[2])
 
 
 def test_the_summary_counts_every_record_once(finished: Path, lot: Make) -> None:
@@ -328,5 +341,5 @@ def test_finishing_too_early_names_the_lot_that_is_not_there(tmp_path: Path, lot
 
 def test_parquet_bytes_hold_no_trace_of_the_writer() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
-    assert files.parquet(frame) == files.parquet(frame.set_axis([7, 9]))
-    assert b"pandas" not in files.parquet(frame)
+    assert frames.parquet(frame) == frames.parquet(frame.set_axis([7, 9]))
+    assert b"pandas" not in frames.parquet(frame)
