@@ -13,21 +13,12 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
+from biosig_mtl.recipe_text import plain_yaml, read_yaml
 from biosig_mtl.types import RecipeError
 
 T = TypeVar("T")
 
 BLOCKS = ("task", "data", "signal", "windows", "features", "split", "model", "training")
-# What PyYAML lets through beside its own errors when a value does not fit its tag (a month 13, `0x_`, a bottomless nesting).
-_NOT_YAML = (
-    yaml.YAMLError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    RecursionError,
-)
 UPSTREAM = ("task", "data", "signal", "windows", "features")
 
 
@@ -128,7 +119,10 @@ class DataBlock:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The eight blocks in flow order. Settings of other rooms stay plain mappings until a conductor builds them."""
+    """The eight blocks in flow order. Settings of other rooms stay plain mappings until a conductor builds them.
+
+    ``cluster`` says where a preparation runs (`biosig_mtl.pipeline.engines.slurm`); recipes that differ in it are equal.
+    """
 
     name: str
     task: str
@@ -140,10 +134,11 @@ class Recipe:
     model: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     title: str = ""
+    cluster: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain YAML-able content."""
-        content: dict[str, Any] = _plain({f.name: getattr(self, f.name) for f in fields(self)})
+        """Return plain YAML-able content, without ``cluster``: where a recipe is worked is no part of what comes of it."""
+        content: dict[str, Any] = _plain({f.name: getattr(self, f.name) for f in fields(self) if f.name != "cluster"})
         return content
 
 
@@ -198,36 +193,10 @@ def dump(content: Mapping[str, Any]) -> str:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        # The safe loader on top of libyaml, where there is one, is ten times as fast.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-        node = loader.get_single_node()
-        _refuse_twice(node, path)
-        content = loader.construct_document(node) if node is not None else None
-    except (*_NOT_YAML, OSError) as error:
-        spot = getattr(error, "problem_mark", None)
-        line = f", line {spot.line + 1}" if spot is not None else ""
-        why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise RecipeError(f"{path}{line}: not readable as YAML: {why}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a recipe is a mapping with the blocks {', '.join(BLOCKS)}")
     return content
-
-
-def _refuse_twice(node: Any, path: Path) -> None:
-    """Refuse a word that stands twice in one block: YAML would silently take the last."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            word = str(getattr(key, "value", ""))
-            if word in seen:
-                raise RecipeError(f"{path}, line {key.start_mark.line + 1}: '{word}' stands twice in one block")
-            seen.add(word)
-            _refuse_twice(value, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_twice(item, path)
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -235,11 +204,8 @@ def _override(content: dict[str, Any], override: str) -> None:
     words = key.strip().split(".")
     if not found or not all(words):
         raise RecipeError(f"--set {override}: write it as block.word=value")
-    choose(words[0], [*BLOCKS, "name", "title"], "block")
-    try:
-        parsed = yaml.safe_load(value)
-    except _NOT_YAML as error:
-        raise RecipeError(f"--set {override}: the value is not readable as YAML") from error
+    choose(words[0], [*BLOCKS, "name", "title", "cluster"], "block")
+    parsed = plain_yaml(value, f"--set {override[:200]}")
     spot: Any = content
     for word in words[:-1]:
         spot = _descend(spot, word, override)

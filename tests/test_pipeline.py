@@ -21,7 +21,7 @@ import pytest
 from biosig_mtl import pipeline, store
 from biosig_mtl.data.readers import entry_for, open_source
 from biosig_mtl.data.synthetic import Cohort, write
-from biosig_mtl.pipeline import preparing
+from biosig_mtl.pipeline import preparing, working
 from biosig_mtl.recipe import Recipe, load
 from biosig_mtl.types import BiosigError, ChannelInfo, DataError, Label, RecipeError
 
@@ -219,7 +219,7 @@ def test_what_nobody_foresaw_refuses_the_record_and_not_the_run(
             raise ZeroDivisionError(f"{entry.path}:\n no rate")
         return real(entry)
 
-    monkeypatch.setattr(preparing, "open_source", broken)
+    monkeypatch.setattr(working, "open_source", broken)
     folder = pipeline.prepare(recipe, cohort, tmp_path)
     assert told(folder)["s001_1"] == {"unexpected ZeroDivisionError: s001/s001_1.hea: no rate"}
     every_record_is_accounted_for(folder, NAMES)
@@ -243,48 +243,21 @@ def test_no_record_at_all_is_one_line(recipe: Recipe, cohort: Path, tmp_path: Pa
         pipeline.prepare(recipe, tmp_path / "nowhere", tmp_path)
 
 
-def test_a_worker_that_dies_is_one_line(recipe: Recipe, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Dying:
-        def __init__(self, *_args: object, **_more: object) -> None:
-            pass
-
-        def __enter__(self) -> Dying:
-            return self
-
-        def __exit__(self, *_error: object) -> None:
-            pass
-
-        def submit(self, *_job: object) -> Any:
-            from concurrent.futures import Future
-            from concurrent.futures.process import BrokenProcessPool
-
-            future: Future[int] = Future()
-            future.set_exception(BrokenProcessPool("killed"))
-            return future
-
-        def shutdown(self, **_more: object) -> None:
-            pass
-
-    monkeypatch.setattr(preparing, "ProcessPoolExecutor", Dying)
-    monkeypatch.setattr(preparing, "LOT_RECORDS", 1)
-    with pytest.raises(DataError, match="a worker process was killed; run the same command again"):
-        pipeline.prepare(recipe, cohort, tmp_path, workers=2)
-
-
 # -------------------------------------------------------------------------------------------------------------------- pieces
-@pytest.mark.parametrize("piece_s", [37.0, 64.0])
+@pytest.mark.parametrize(("piece_s", "most"), [(37.0, 1), (64.0, 3)])
 def test_a_long_record_in_pieces_gives_what_the_whole_gives(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_s: float
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_s: float, most: int
 ) -> None:
     root = write(Cohort(n_subjects=7, records_per_subject=1, record_s=150, fault_share=0.9), tmp_path / "c")
     monkeypatch.setattr(preparing, "PIECE_S", 1e9)
     whole = pipeline.prepare(recipe, root, tmp_path / "whole")
     monkeypatch.setattr(preparing, "PIECE_S", piece_s)
+    monkeypatch.setattr(preparing, "LOT_RECORDS", most)
     parts = pipeline.prepare(recipe, root, tmp_path / "parts")
-    assert store.summary(parts)["lots"] == 6 * math.ceil(150 / piece_s) + 1  # one is short
+    assert store.summary(parts)["lots"] == math.ceil((6 * math.ceil(150 / piece_s) + 1) / most)  # one is short
     assert sorted(store.read_rejected(parts)) == sorted(store.read_rejected(whole))
     a, b = store.read(whole), store.read(parts)
-    order = np.argsort(b.index["record"], kind="stable")  # short records come first
+    order = np.argsort(b.index["record"], kind="stable")
     for column in ("record", "onset_s", "n_beats", "lag_samples"):
         assert a.index[column].tolist() == b.index[column][order].tolist()
     np.testing.assert_allclose(b.targets[order], a.targets, atol=1e-5)

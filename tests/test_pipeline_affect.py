@@ -16,7 +16,7 @@ from biosig_mtl.data import manifest
 from biosig_mtl.data.affect_cohort import AffectCohort, write
 from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.models import baselines
-from biosig_mtl.pipeline import preparing
+from biosig_mtl.pipeline import lots, preparing, working
 from biosig_mtl.recipe import Recipe, dump, load
 from biosig_mtl.types import F32, ChannelInfo, DataError, Entry, Features, RecipeError, Record, Windows
 from tests.data.affect import writers_b
@@ -216,7 +216,7 @@ def long_recipe(**features: Any) -> Recipe:
 
 
 def worked(made: pipeline.Preparation, source: LazySource, piece_s: float, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(preparing, "open_source", lambda _: source)
+    monkeypatch.setattr(working, "open_source", lambda _: source)
     monkeypatch.setattr(preparing, "PIECE_S", piece_s)
     return [pipeline.work_piece(made, piece) for piece in pipeline.pieces(source, source.entry)]
 
@@ -278,8 +278,8 @@ def test_a_set_of_which_nothing_can_be_used_tells_why(tmp_path: Path) -> None:
 def test_a_corrected_file_in_a_folder_makes_another_store(tmp_path: Path) -> None:
     """A record may be a folder of files (an unpacked export of a wristband): each of them counts."""
     texts = writers_b.e4_texts(writers_b.e4_streams(30))
-    before = preparing._sizes(writers_b.folder(tmp_path / "P01", texts))
+    before = lots.Sizes().of(writers_b.folder(tmp_path / "P01", texts))
     writers_b.folder(tmp_path / "P01", {**texts, "EDA.csv": texts["EDA.csv"] + "0.5\n"})
-    after = preparing._sizes(tmp_path / "P01")
+    after = lots.Sizes().of(tmp_path / "P01")
     assert len(before) == len(after) == len(texts)
     assert before != after

@@ -311,4 +311,4 @@ def test_digest_takes_settings_paths_and_sets_and_refuses_what_has_no_fixed_text
 
 
 def test_blocks_are_the_fields_of_a_recipe() -> None:
-    assert set(BLOCKS) | {"name", "title"} == set(Recipe.__dataclass_fields__)
+    assert set(BLOCKS) | {"name", "title", "cluster"} == set(Recipe.__dataclass_fields__)

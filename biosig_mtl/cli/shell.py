@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -32,27 +35,74 @@ PersonalOption = Annotated[Path | None, typer.Option("--personal", help="What `p
 TimingOption = Annotated[
     bool, typer.Option("--timing-reliable", help="Times between the channels of this recording may be trusted.")
 ]
-EngineOption = Annotated[str, typer.Option("--engine", help="Where lots are worked: local.")]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="Where lots are worked: local, or dask (this machine, --scheduler, or `cluster:` of the recipe)."
+    ),
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option("--scheduler", help="Address of a Dask scheduler that runs, e.g. tcp://host:8786.")
+]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", help="i/n: work every n-th lot only, as job i of a job array. No engine is needed.")
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option("--record-timeout", help="Seconds a record (an hour of a long one) may take; three times longer: left out."),
+]
 
 
 def say(text: str) -> None:
-    """Write a line for the user."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Write a line for the user. That nobody reads it (``| head -1``) ends no work.
+
+    Raises
+    ------
+    DataError
+        It goes to a file, and the disk is full.
+    """
+    try:
+        _put(sys.stdout, text)
+    except OSError as error:
+        raise DataError(f"standard output: cannot be written: {error.strerror}") from error
+
+
+def aside(text: str) -> None:
+    """Write a line on standard error, beside the answer: whatever becomes of it, the work goes on."""
+    with suppress(OSError):
+        _put(sys.stderr, text)
+
+
+def _put(stream: TextIO | None, text: str) -> None:
+    if stream is None:  # closed before we began
+        return
+    try:
+        try:
+            stream.write(f"{text}\n")
+        except UnicodeEncodeError:  # the name of a folder may hold what the terminal has no letter for
+            stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding) + "\n")
+        stream.flush()
+    except OSError as error:
+        # What waits in the buffer would be tried once more when the program ends; it goes nowhere instead.
+        with suppress(OSError, ValueError), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        if error.errno != errno.EPIPE:
+            raise
 
 
 def progress(what: str, unit: str) -> Callable[[int, int], None]:
     """Return a progress callback: a bar on a terminal, a line every tenth otherwise."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         from tqdm import tqdm
 
         bar = tqdm(desc=what, unit=unit, leave=False)
 
         def draw(done: int, total: int) -> None:
             bar.total = total
-            bar.update(done - bar.n)
-            if done >= total:
-                bar.close()
+            with suppress(OSError):  # the terminal was closed, and the program was told to outlive it
+                bar.update(done - bar.n)
+                if done >= total:
+                    bar.close()
 
         return draw
     told = [-1]
@@ -61,7 +111,7 @@ def progress(what: str, unit: str) -> Callable[[int, int], None]:
         tenth = 10 * done // max(total, 1)
         if tenth > told[0]:
             told[0] = tenth
-            sys.stderr.write(f"{what}: {done} of {total} {unit}\n")
+            aside(f"{what}: {done} of {total} {unit}")
 
     return tell
 

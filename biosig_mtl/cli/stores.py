@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from biosig_mtl.cli.shell import progress, roots_of, say
+from biosig_mtl.cli.shell import aside, progress, roots_of, say
+from biosig_mtl.types import RecipeError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where lots are worked, in the words of the command line."""
+
+    workers: int = 1
+    engine: str = "local"
+    scheduler: str | None = None
+    shard: str | None = None
+    record_timeout_s: float | None = None
 
 
 def warn_of_bands(recipe: Any, manifest: Any) -> None:
@@ -15,30 +27,72 @@ def warn_of_bands(recipe: Any, manifest: Any) -> None:
     from biosig_mtl import pipeline
 
     if lost := pipeline.lost_bands(recipe, manifest.options.get("pass_band_hz")):
-        sys.stderr.write(
+        aside(
             f"warning: features.bands: {', '.join(lost)} of {manifest.name} lie outside the pass band of its filters; "
-            "their numbers are those of what the filters left\n"
+            "their numbers are those of what the filters left"
         )
 
 
-def prepare_stores(recipe: Any, data: Sequence[str] | None, into: Path, workers: int) -> list[Path]:
-    """Prepare all data sets of a recipe and say what came of it."""
-    from biosig_mtl import pipeline, store
+def prepare_stores(recipe: Any, data: Sequence[str] | None, into: Path, place: int | Place) -> list[Path]:
+    """Prepare all data sets of a recipe and say what came of it.
+
+    ``place`` is a number of processes on this machine, or says more. Of a shard the folders may not be finished yet.
+    """
+    from biosig_mtl import pipeline
     from biosig_mtl.data import manifest
 
+    place = Place(place) if isinstance(place, int) else place
     datasets = [name for name in (recipe.data.dataset, recipe.data.test_dataset) if name]
+    roots = roots_of(data, datasets)
     folders = []
-    for name, root in roots_of(data, datasets).items():
+    for name, root in roots.items():
         warn_of_bands(recipe, manifest.load(name))
-        tell = progress(f"prepare {name}", "lots")
-        folder = pipeline.prepare(recipe, root, into, workers=workers, progress=tell, dataset=name)
-        told = store.summary(folder)
-        say(
-            f"{folder}: {told['windows']} windows of {told['subjects']} subjects from {told['records_used']} of "
-            f"{told['records']} records; "
-            f"{told['windows_rejected']} windows and {told['records_rejected']} whole records rejected"
-        )
-        for record, note in told["notes"][:5]:
-            say(f"  note on {record}: {note}")
-        folders.append(folder)
+        way = _way(recipe, place, name)
+        prepared = pipeline.prepare_by(recipe, root, into, way)
+        _tell_of(prepared)
+        folders.append(prepared.folder)
     return folders
+
+
+def _way(recipe: Any, place: Place, dataset: str) -> Any:
+    """Return how a data set is prepared; words that cannot be followed are told before anything is looked at."""
+    from biosig_mtl import pipeline
+
+    engine = pipeline.chosen_engine(place.engine, place.workers, place.scheduler, recipe.cluster, _tell)
+    shard = pipeline.Shard() if place.shard is None else pipeline.Shard.read(place.shard)
+    try:
+        tell = progress(f"prepare {dataset}", "lots")
+        return pipeline.Way(engine, shard, place.record_timeout_s, progress=tell, tell=_tell, dataset=dataset)
+    except ValueError as error:
+        raise RecipeError(f"--record-timeout: {error}") from error
+
+
+def _tell(line: str) -> None:
+    """Say what happens on the way, beside the progress."""
+    # Names of records are a stranger's words.
+    aside("".join(c if c.isprintable() else "?" for c in line))
+
+
+def _tell_of(prepared: Any) -> None:
+    """Say what came of one data set."""
+    from biosig_mtl import store
+
+    folder, summary = prepared.folder, prepared.summary
+    if not prepared.finished:
+        say(
+            f"{folder}: not finished: {summary.missing} of {summary.lots} lots are missing; whichever shard finds all of them "
+            "finishes the store"
+        )
+        for line in summary.lines():
+            say(f"  {line}")
+        return
+    told = store.summary(folder)
+    say(
+        f"{folder}: {told['windows']} windows of {told['subjects']} subjects from {told['records_used']} of "
+        f"{told['records']} records; "
+        f"{told['windows_rejected']} windows and {told['records_rejected']} whole records rejected"
+    )
+    for line in summary.lines():
+        say(f"  {line}")
+    for record, note in told["notes"][:5]:
+        say(f"  note on {record}: {note}")

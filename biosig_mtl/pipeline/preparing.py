@@ -1,22 +1,20 @@
 """Conductor 1: from recordings to a window store.
 
 A record is worked by itself: read, signal steps, windows, features. Long records are cut into pieces that are read with enough
-context on either side for the steps to give what the whole record would give. Records are gathered into lots; a lot is one
-idempotent task that commits by rename, so a killed run loses at most the lots in hand, and the store does not depend on the
-number of workers.
+context on either side for the steps to give what the whole record would give. Records and pieces are gathered into lots by
+their bytes (`biosig_mtl.pipeline.lots`); a lot is one idempotent task that commits by rename, so a killed run loses at most the
+lots in hand, and the store depends neither on the number of workers nor on where they are (`biosig_mtl.pipeline.engines`). The
+driver knows of every record and holds no sample of any.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import struct
-import zlib
+import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,71 +22,58 @@ import numpy as np
 
 from biosig_mtl import store
 from biosig_mtl.data import manifest as manifests
-from biosig_mtl.data.readers import open_source
-from biosig_mtl.pipeline.upstream import Preparation, check_labels, preparation, reasons, resolved
-from biosig_mtl.recipe import Recipe, digest, from_dict
-from biosig_mtl.types import (
-    DataError,
-    Entry,
-    Features,
-    Label,
-    RecipeError,
-    Record,
-    Rejected,
-    Source,
-    Windows,
-)
+from biosig_mtl.pipeline import engines, lots
+from biosig_mtl.pipeline.shards import Shard
+from biosig_mtl.pipeline.summing import Prepared, Summary, summarise
+from biosig_mtl.pipeline.upstream import check_labels, reasons, resolved
+from biosig_mtl.pipeline.working import Job, Piece, Worked, work
+from biosig_mtl.recipe import Recipe, digest
+from biosig_mtl.types import DataError, Entry, Label, RecipeError, Rejected, Source
 
 PIECE_S = 3600.0
-LOT_RECORDS = 64
+LOT_RECORDS = 256
+"""Records of a lot at most; it closes at its budget of bytes before."""
+
 EXAMPLES = 12
-SHOWN = 6  # channels of an example window that has neither pulse nor ECG
-_BIG_BYTES = 32 * 2**20
-# What a reader or a step may raise on data that nobody foresaw: the record is refused with the message, the run goes on.
-_RECORD_ERRORS = (
-    DataError,
-    RecipeError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    ArithmeticError,
-    OSError,
-    MemoryError,
-    RuntimeError,
-    AttributeError,
-    AssertionError,
-)
 
 Progress = Callable[[int, int], None]
 
 
-# ---------------------------------------------------------------------------------------------------------------- lots
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A record, or the part of a long one in which windows may start."""
+@dataclass(frozen=True)
+class Way:
+    """How a data set is prepared: nothing of it changes a byte of the store.
 
-    entry: Entry
-    start_s: float = 0.0
-    stop_s: float | None = None
+    ``record_timeout_s`` is the time that a record, or an hour of a long one, may take; a record that takes longer three times
+    is left out. ``progress`` is called with (lots done, lots), ``tell`` with a line when a worker died, ``dataset`` is another
+    data set than the recipe's (the target of a transfer).
+    """
+
+    engine: engines.Engine = field(default_factory=engines.Here)
+    shard: Shard = field(default_factory=Shard)
+    record_timeout_s: float | None = None
+    progress: Progress | None = None
+    tell: Callable[[str], None] | None = None
+    dataset: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if self.record_timeout_s is not None and not self.record_timeout_s > 0:
+            raise ValueError(f"need record_timeout_s > 0, got {self.record_timeout_s}")
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One lot to write, as it is sent to a worker; ``examples`` is how many of its records show a window."""
+@dataclass(frozen=True)
+class _Plan:
+    """What a store will hold, and where."""
 
-    folder: Path
-    number: int
-    pieces: tuple[Piece, ...]
-    recipe: Mapping[str, Any]
-    columns: Mapping[str, Any]
+    manifest: Any
     root: Path
-    examples: int
+    folder: Path
+    content: Mapping[str, Any]
+    lots: Sequence[tuple[Piece, ...]]
+    rejected: Sequence[Rejected]
 
 
+# -------------------------------------------------------------------------------------------------------------- preparing
 def prepare(
     recipe: Recipe,
     root: Path | None,
@@ -98,7 +83,7 @@ def prepare(
     progress: Progress | None = None,
     dataset: str | None = None,
 ) -> Path:
-    """Prepare a data set; return the folder of its digest. What is there already is not done again.
+    """Prepare a data set on this machine; return the folder of its digest. What is there already is not done again.
 
     Parameters
     ----------
@@ -109,7 +94,7 @@ def prepare(
     into
         Folder of all stores.
     workers
-        Processes. The store's bytes do not depend on it.
+        Processes; one of them is this very process. The store's bytes do not depend on it.
     progress
         Called with (lots done, lots).
     dataset
@@ -118,11 +103,52 @@ def prepare(
     Raises
     ------
     DataError
-        No record at all, or a worker was killed (run again: nothing that was committed is lost).
+        No record at all, or workers cannot start or write (run again: nothing that was committed is lost).
     """
+    engine = engines.chosen_engine("local", workers)
+    return prepare_by(recipe, root, into, Way(engine, progress=progress, dataset=dataset)).folder
+
+
+def prepare_by(recipe: Recipe, root: Path | None, into: Path, way: Way) -> Prepared:
+    """Prepare a data set on an engine, or one shard of it; return its folder and what there is to tell.
+
+    A shard works its own lots only. Whichever of them finds every lot in its place finishes the store; the others say how many
+    are missing.
+
+    Parameters
+    ----------
+    recipe, root, into
+        As of `prepare`.
+    way
+        Where and how.
+
+    Raises
+    ------
+    DataError
+        No record at all; workers cannot start, read the folders or write; the scheduler is gone. What was committed is kept.
+    """
+    began_s = time.monotonic()
+    plan = _plan(recipe, root, into, way.dataset)
+    folder = plan.folder
+    account, recorded_s, wrote, missing = engines.Account(), 0.0, 0, 0
+    if not store.is_finished(folder):
+        store.write_plan(folder, plan.content)
+        for worked in _worked(plan, recipe, way, account):
+            recorded_s, wrote = recorded_s + worked.recorded_s, wrote + 1
+        missing = len(store.missing_lots(folder, len(plan.lots)))
+        if not missing:
+            told = {"simulated": plan.manifest.simulated, "reasons": reasons(recipe, plan.manifest.channel_infos())}
+            store.finish(folder, len(plan.lots), plan.rejected, told)
+    counts = Summary(len(plan.lots), wrote, missing, account, recorded_s, time.monotonic() - began_s)
+    return Prepared(folder, summarise(folder, counts))
+
+
+def _plan(recipe: Recipe, root: Path | None, into: Path, dataset: str | None) -> _Plan:
+    """Look at what there is and say what is to be made of it; nothing is read but names, sizes and headers."""
     manifest = manifests.load(dataset or recipe.data.dataset)
     check_labels(recipe, manifest.name, manifest.labels)
-    root = manifests.locate(manifest, root)
+    # Workers elsewhere begin in other folders.
+    root = manifests.locate(manifest, root).absolute()
     listing = manifests.entries(manifest, root)
     excluded = _excluded(recipe, {e.record for e in listing.entries})
     rejected = [replace(r, reason=r.reason.replace(f"{root}/", "")) for r in listing.rejected]
@@ -135,25 +161,46 @@ def prepare(
         raise DataError(f"{root}: no record of {manifest.name} {'can be used' if rejected else 'found'}{why}")
     upstream = resolved(recipe) | {"manifest": manifest.name, "version": str(manifest.version), "format": store.FORMAT}
     chosen = _chosen(recipe)
-    folder = into / digest([upstream, [_facts(e) for e in entries], chosen])
-    if store.is_finished(folder):
-        return folder
-    lots = _lots(entries)
-    store.write_plan(folder, upstream | {"chosen": chosen, "records": len(entries), "lots": len(lots)})
-    columns = {"dataset": manifest.name, "subject_level": manifest.subject_level}
-    every, each = math.ceil(len(lots) / EXAMPLES), max(EXAMPLES // 2 // len(lots), 1)
-    jobs = [
-        Job(folder, i, lots[i], recipe.to_dict(), columns, root, examples=each if i % every == 0 else 0)
-        for i in store.missing_lots(folder, len(lots))
-    ]
-    for done, _ in enumerate(_run(jobs, workers), start=1):
-        if progress is not None:
-            progress(len(lots) - len(jobs) + done, len(lots))
-    told = {"simulated": manifest.simulated, "reasons": reasons(recipe, manifest.channel_infos())}
-    store.finish(folder, len(lots), rejected, told)
-    return folder
+    sizes = lots.Sizes()
+    cut, counts = lots.cut(entries, sizes, piece_s=PIECE_S, most_records=LOT_RECORDS)
+    # A header that could not be read for a moment makes another cut: lots of the two must never lie in one folder.
+    cut_digest = digest([PIECE_S, counts, [len(lot) for lot in cut]])
+    folder = into / digest([upstream, [_facts(e, sizes) for e in entries], chosen, cut_digest])
+    content = upstream | {"chosen": chosen, "records": len(entries), "lots": len(cut)}
+    return _Plan(manifest, root, folder, content, cut, rejected)
 
 
+def _worked(plan: _Plan, recipe: Recipe, way: Way, account: engines.Account) -> Iterator[Worked]:
+    """Yield what workers tell of each lot that they wrote."""
+    own = way.shard.own(store.missing_lots(plan.folder, len(plan.lots)))
+    if not own:
+        return
+    engine = way.engine
+    if way.record_timeout_s is not None or engines.were_killed(plan.folder):
+        # What ended an earlier run may end this one: in a process of its own it ends only that.
+        engine = engines.apart(engine, limited=way.record_timeout_s is not None)
+    engine.warm()
+    already = way.shard.size(len(plan.lots)) - len(own)
+    with engine.open(work, len(own)) as crew:
+        driven = engines.drive(crew, _jobs(plan, recipe, own, way.record_timeout_s), account, way.tell)
+        for done, worked in enumerate(driven, start=1):
+            if way.progress is not None:
+                way.progress(already + done, already + len(own))
+            yield worked
+
+
+def _jobs(plan: _Plan, recipe: Recipe, numbers: Iterable[int], limit_s: float | None) -> Iterator[Job]:
+    """Yield jobs one by one: a job that is not handed out yet is only a number."""
+    columns = {"dataset": plan.manifest.name, "subject_level": plan.manifest.subject_level}
+    count = len(plan.lots)
+    every, each = math.ceil(count / EXAMPLES), max(EXAMPLES // 2 // count, 1)
+    content, run, folder = recipe.to_dict(), secrets.token_hex(4), plan.folder.absolute()
+    for i in numbers:
+        examples = each if i % every == 0 else 0
+        yield Job(folder, i, plan.lots[i], content, columns, plan.root, examples, run=run, limit_s=limit_s)
+
+
+# ------------------------------------------------------------------------------------------------------------------ stores
 def find_store(recipe: Recipe, into: Path, dataset: str) -> Path:
     """Return the finished store of a recipe's upstream blocks; raise `DataError` that says how to make it."""
     manifest = manifests.load(dataset)
@@ -166,8 +213,11 @@ def find_store(recipe: Recipe, into: Path, dataset: str) -> Path:
             content = json.loads(plan.read_text(encoding="utf-8"))
         except ValueError as error:
             raise DataError(f"{plan}: damaged; delete its folder and run `biosig-mtl prepare` again") from error
-        if all(content.get(key) == value for key, value in wanted.items()) and store.is_finished(plan.parent):
-            found.append(plan.parent)
+        if all(content.get(key) == value for key, value in wanted.items()):
+            if store.is_finished(plan.parent):
+                found.append(plan.parent)
+            elif (plan.parent / "store.json").is_file():  # it was whole once
+                raise DataError(store.verify(plan.parent)[0])
     if len(found) > 1:
         # The data were corrected in between: a store of either could be meant.
         names = " and ".join(folder.name for folder in found)
@@ -193,10 +243,10 @@ def _chosen(recipe: Recipe) -> dict[str, Any]:
     return {"limit": recipe.data.limit, "channels": channels, "exclude": dict(recipe.data.exclude)}
 
 
-def _facts(entry: Entry) -> list[Any]:
+def _facts(entry: Entry, sizes: lots.Sizes) -> list[Any]:
     """Return what is known of a record without opening it: a corrected age makes another digest, another folder does not."""
     facts = {f.name: getattr(entry, f.name) for f in fields(entry) if f.name != "path"}
-    return [json.loads(json.dumps(facts, default=_json_able, sort_keys=True)), *_sizes(entry.path)]
+    return [json.loads(json.dumps(facts, default=_json_able, sort_keys=True)), *sizes.of(entry.path)]
 
 
 def _json_able(value: Any) -> Any:
@@ -209,145 +259,9 @@ def _with_channels(entry: Entry, channels: Mapping[str, tuple[str, ...]]) -> Ent
     return replace(entry, channels={**entry.channels, **channels})
 
 
-def _sizes(path: Path) -> list[int]:
-    """Return the sizes of a record's own files: a changed file makes another digest."""
-    if path.is_dir():
-        return [p.stat().st_size for p in sorted(path.iterdir()) if p.is_file()]
-    return [p.stat().st_size for p in (path, path.with_suffix(".dat")) if p.is_file()]
-
-
-def _lots(entries: Sequence[Entry]) -> list[tuple[Piece, ...]]:
-    """Gather short records 64 at a time; cut long ones into pieces of half an hour, each a lot of its own."""
-    short: list[Piece] = []
-    long: list[tuple[Piece, ...]] = []
-    for entry in entries:
-        duration_s = _duration_if_long(entry)
-        if duration_s is None or duration_s <= PIECE_S:
-            short.append(Piece(entry))
-            continue
-        starts = np.arange(0.0, duration_s, PIECE_S)
-        long += [(Piece(entry, float(a), float(a) + PIECE_S if a < starts[-1] else math.inf),) for a in starts]
-    return [*(tuple(short[i : i + LOT_RECORDS]) for i in range(0, len(short), LOT_RECORDS)), *long]
-
-
-def _duration_if_long(entry: Entry) -> float | None:
-    """Return the duration of a record that may be long; None for what is surely short or cannot be opened (told later)."""
-    try:
-        if entry.format == "wfdb":
-            with entry.path.open(encoding="ascii", errors="replace") as file:
-                words = next((line for line in file if line.strip() and not line.startswith("#")), "").split()
-            return float(words[3]) / float(words[2].split("/")[0].split("(")[0])
-        if entry.path.stat().st_size < _BIG_BYTES:
-            return None
-        return open_source(entry).duration_s
-    except _RECORD_ERRORS:
-        return None
-
-
-def _run(jobs: Sequence[Job], workers: int) -> Iterator[int]:
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(work, jobs)
-        return
-    # Started afresh rather than forked: a fork copies locks that threads of the caller may hold.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        waiting = [pool.submit(work, job) for job in jobs]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise DataError("a worker process was killed; run the same command again: finished lots are kept") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def work(job: Job) -> int:
-    """Write one lot; return its number. One bad record is refused with its reason and never ends the lot."""
-    made = preparation(from_dict(job.recipe))
-    kept: list[tuple[Windows, Features]] = []
-    rejected: list[Rejected] = []
-    notes: list[tuple[str, str]] = []
-    examples: list[Mapping[str, Any]] = []
-    for number, piece in enumerate(job.pieces, start=1):
-        name = piece.entry.record
-        try:
-            record, cut, values = work_piece(made, piece)
-        except _RECORD_ERRORS as error:
-            rejected.append(Rejected(name, math.nan, _reason(error, job.root)))
-            continue
-        rejected += cut.rejected
-        notes += [(name, note.replace(f"{job.root}/", "")) for note in record.notes]
-        if len(cut):
-            kept.append((cut, values))
-            if len(examples) * len(job.pieces) < job.examples * number:
-                examples.append(_example(record, cut, made))
-    lot = store.Lot(
-        windows=tuple(w for w, _ in kept),
-        features=tuple(f for _, f in kept),
-        records=tuple(dict.fromkeys(p.entry.record for p in job.pieces)),
-        rejected=tuple(rejected),
-        notes=tuple(dict.fromkeys(notes)),
-        examples=tuple(examples),
-    )
-    store.write_lot(job.folder, job.number, lot, job.columns)
-    return job.number
-
-
-def work_piece(made: Preparation, piece: Piece, source: Source | None = None) -> tuple[Record, Windows, Features]:
-    """Read a piece with its context and take it through every step.
-
-    ``source`` is the opened recording where there is one already, as of a recording that lies in memory and in no file.
-    """
-    source = open_source(piece.entry) if source is None else source
-    if piece.stop_s is None:
-        return made.apply(source.read())
-    record = source.read(max(0.0, piece.start_s - made.reach_s), piece.stop_s + made.reach_s)
-    return made.apply(record, (piece.start_s, piece.stop_s), made.part_with_rest(source, record))
-
-
 def pieces(source: Source, entry: Entry) -> Iterable[Piece]:
     """Return the pieces of one opened recording."""
     if source.duration_s <= PIECE_S:
         return (Piece(entry),)
     starts = np.arange(0.0, source.duration_s, PIECE_S)
     return tuple(Piece(entry, float(a), float(a) + PIECE_S) for a in starts)
-
-
-def _reason(error: Exception, root: Path) -> str:
-    """Return one line without the place of the data on this machine: the store must not depend on it."""
-    text = " ".join(str(error).split()).replace(f"{root}/", "")
-    return text if isinstance(error, DataError) else f"unexpected {type(error).__name__}: {text}"
-
-
-def _example(record: Record, cut: Windows, made: Preparation) -> dict[str, Any]:
-    """Return a window of middling quality for drawing: pulse, ECG and reference with beats and fiducials, or first channels."""
-    k = int(np.argsort(cut.sqi.min(axis=1), kind="stable")[len(cut) // 2])
-    wanted = [made.features.pulse, made.features.ecg, made.windowing.reference]
-    wanted = wanted if set(wanted) & set(cut.channels) else [*made.windowing.channels[:SHOWN]]
-    size = cut.signal.shape[2]
-    first = round((float(cut.onset_s[k]) - record.start_s) * cut.fs)
-    there = {n: record.channels[n] for n in wanted if n in record.channels}
-    shown = {n: c.samples[first : first + size] for n, c in there.items() if c.fs == cut.fs}
-    beats = {n: record.beats[n] for n in shown if n in record.beats}
-    inside = {n: np.flatnonzero((b.peak >= first) & (b.peak < first + size)) for n, b in beats.items()}
-    return {
-        "title": f"{cut.record}, {float(cut.onset_s[k]):g} s",
-        "record": cut.record,
-        "subject": cut.subject,
-        "onset_s": float(cut.onset_s[k]),
-        "fs": cut.fs,
-        "channels": {n: [_rounded(v, 4) for v in x] for n, x in shown.items()},
-        "beats": {
-            n: {"onset": (b.onset[inside[n]] - first).tolist(), "peak": (b.peak[inside[n]] - first).tolist()}
-            for n, b in beats.items()
-        },
-        "points": {
-            n: {k: [_rounded(v - first, 2) for v in p[inside[n]]] for k, p in b.points.items()} for n, b in beats.items()
-        },
-        "y_true": {name: _rounded(v, 1) for name, v in zip(cut.target_names, cut.targets[k], strict=True)},
-        "sqi": round(float(cut.sqi[k].min()), 3),
-    }
-
-
-def _rounded(value: float, digits: int) -> float | None:
-    return round(float(value), digits) if math.isfinite(value) else None
