@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from biosig_mtl.data.found import Found, natural, read_index
+from biosig_mtl.data.found import FOLLOW, Fence, Found, natural, read_index, showable
 from biosig_mtl.data.manifest_schema import Index, Manifest
+from biosig_mtl.data.patterns import subject_in, subject_pattern
 from biosig_mtl.data.readers import LISTERS
+from biosig_mtl.data.readers.channels import fit, is_formula, shown
 from biosig_mtl.data.readers.ppg_bp import survey
 from biosig_mtl.data.readers.uci_mat import count_cells
 from biosig_mtl.types import DataError, Entry, Label, Rejected
+
+_COLUMN = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +51,11 @@ def entries(manifest: Manifest, root: Path) -> Listing:
     options = {**manifest.options, **({"units": scales} if scales else {})}
     kept: dict[str, Entry] = {}
     rejected = []
+    fence = Fence(root)
     for item in found:
-        reason = item.reason or ("the index lists this record twice" if item.record in kept else "")
+        reason = item.reason or _fault(item, fence) or ("the index lists this record twice" if item.record in kept else "")
         if reason:
-            rejected.append(Rejected(item.record, math.nan, reason))
+            rejected.append(Rejected(fit(item.record), math.nan, _reason(reason)))
             continue
         kept[item.record] = Entry(
             dataset=manifest.name,
@@ -66,6 +72,28 @@ def entries(manifest: Manifest, root: Path) -> Listing:
             options={**options, **(item.options or {})},
         )
     return Listing(tuple(kept.values()), tuple(rejected))
+
+
+def _fault(item: Found, fence: Fence) -> str:
+    """Return why a record may not be opened or named, whatever its format; '' where it may."""
+    told = (item.record, item.subject, item.session, item.stimulus, str((item.options or {}).get("person", "")))
+    odd = next((name for name in told if not showable(name)), None)
+    if odd is not None:
+        return f"'{shown(odd)}' is no name of a record, subject or stimulus: it is too long, or cannot be shown"
+    if not item.record:
+        return "a record without a name"
+    formula = next((name for name in told if is_formula(name)), None)
+    if formula is not None:
+        return f"'{shown(formula)}' would be computed by a spreadsheet that opens a table of ours: rename it"
+    if not fence.holds(item.path):
+        return f"{item.path.name}: a link that leads out of the folder of the set; if you laid it yourself, set {FOLLOW}=1"
+    return ""
+
+
+def _reason(said: str) -> str:
+    """Return a reason as it may stand in a table: one line that can be shown, and nothing to compute."""
+    line = str(DataError(said))
+    return f"'{line}" if is_formula(line) else line
 
 
 def _found(manifest: Manifest, root: Path) -> Iterator[Found]:
@@ -90,19 +118,15 @@ def _indexed(manifest: Manifest, root: Path) -> Iterator[Found]:
     """Yield what the index lists; one look into each folder tells which files are there."""
     index = manifest.index or Index()
     rows = read_index(root / index.file, [index.record, index.subject])
-    folders: dict[Path, dict[str, int]] = {}
+    folders: dict[Path, tuple[dict[str, str], str]] = {}
     for number, row in rows:
         record = row[index.record]
-        try:
-            relative = PurePosixPath(index.path.format(**row))
-        except (KeyError, IndexError, ValueError) as error:
-            raise DataError(f"{root / index.file}, line {number}: no column for the path '{index.path}'") from error
-        if relative.is_absolute() or ".." in relative.parts:
-            raise DataError(f"{root / index.file}, line {number}: '{relative}' leads out of the folder")
+        relative = _filled(index.path, row, f"{root / index.file}, line {number}")
         path = root / relative
         if path.parent not in folders:
-            folders[path.parent] = _sizes(path.parent)
-        size = folders[path.parent].get(path.name)
+            folders[path.parent] = _faults(path.parent)
+        faults, absent = folders[path.parent]
+        fault = faults.get(path.name, absent)
         yield Found(
             record=record,
             subject=row[index.subject],
@@ -118,8 +142,19 @@ def _indexed(manifest: Manifest, root: Path) -> Iterator[Found]:
                 name: value for name, column in index.demographics.items() if math.isfinite(value := _value(row.get(column)))
             },
             options=_extra(index, row),
-            reason="" if size else f"{relative}: {'the file is missing' if size is None else 'the file is empty'}",
+            reason=f"{relative}: {fault}" if fault else "",
         )
+
+
+def _filled(path: str, row: Mapping[str, str], where: str) -> PurePosixPath:
+    """Return the path of a record: only names of columns in braces are filled in, none of what `str.format` can do beside."""
+    unknown = next((name for name in _COLUMN.findall(path) if name not in row), None)
+    if unknown is not None or "{" in _COLUMN.sub("", path):
+        raise DataError(f"{where}: no column for the path '{path}'")
+    filled = PurePosixPath(_COLUMN.sub(lambda m: row[m[1]], path))
+    if filled.is_absolute() or not showable(str(filled)):
+        raise DataError(f"{where}: '{str(filled)[:80]}' leads out of the folder")
+    return filled
 
 
 def _extra(index: Index, row: Mapping[str, str]) -> dict[str, Any]:
@@ -132,26 +167,42 @@ def _extra(index: Index, row: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    if not folder.is_dir():
-        return {}
-    return {item.name: item.stat().st_size for item in folder.iterdir()}
+def _faults(folder: Path) -> tuple[dict[str, str], str]:
+    """Return what is wrong with each file of a folder ("" if nothing is), and with what is not in it.
+
+    What is wrong with a folder is wrong with its own records only.
+    """
+    try:
+        return {item.name: _fault_of(item) for item in folder.iterdir()} if folder.is_dir() else {}, "the file is missing"
+    except OSError as error:
+        return {}, f"its folder is not readable: {error.strerror}"
+
+
+def _fault_of(path: Path) -> str:
+    try:
+        told = path.stat()
+    except OSError:  # as git-annex leaves them before they are fetched, or one that leads to itself
+        return "is a link that leads to no file; fetch what it stands for"
+    if not stat.S_ISREG(told.st_mode):
+        return "is a folder, not a file" if stat.S_ISDIR(told.st_mode) else "is a pipe or a device, not a file"
+    return "" if told.st_size else "the file is empty"
 
 
 def _globbed(manifest: Manifest, root: Path) -> Iterator[Found]:
     """Yield the files that fit the pattern; of WFDB records with many segments, only the whole."""
-    paths = sorted(p for p in root.glob(manifest.pattern) if p.is_file())
+    # Not only files: a link whose file was never fetched is a record that is missing, and is told as one.
+    paths = sorted(p for p in root.glob(manifest.pattern) if not p.is_dir())
     if not paths:
         raise DataError(f"{root}: no file fits '{manifest.pattern}' of {manifest.name}")
     names = {p: p.relative_to(root).with_suffix("").as_posix() for p in paths}
+    pattern = subject_pattern(manifest.subject_pattern) if manifest.subject_pattern else None
     for path in paths:
         if manifest.format == "wfdb" and re.search(r"(_layout|_\d{4}|\dn)$", path.stem):
             continue  # a layout, a segment of another record, or numerics beside the waves
-        found = re.search(manifest.subject_pattern, names[path]) if manifest.subject_pattern else None
-        subject = found["subject"] if found else names[path]
-        unnamed = bool(manifest.subject_pattern) and not found
-        reason = f"no subject found in '{names[path]}'" if unnamed else ""
-        yield Found(names[path], subject, path, reason=reason or ("" if path.stat().st_size else "the file is empty"))
+        subject = subject_in(pattern, names[path]) if pattern is not None else names[path]
+        reason = "" if subject else f"no subject found in '{names[path]}'"
+        subject = subject or names[path]
+        yield Found(names[path], subject, path, reason=reason or _fault_of(path))
 
 
 def _cells(manifest: Manifest, root: Path) -> Iterator[Found]:
@@ -161,7 +212,7 @@ def _cells(manifest: Manifest, root: Path) -> Iterator[Found]:
     if not paths:
         raise DataError(f"{root}: no file fits '{manifest.pattern}' of {manifest.name}")
     for path in paths:
-        named = path.with_name(index.file.format(stem=path.stem))
+        named = path.parent / index.file.replace("{stem}", path.stem)
         rows = [row for _, row in read_index(named, [index.record, index.subject])] if named.is_file() else []
         try:
             cells = [(key, n) for key, count in count_cells(path).items() for n in range(count)]

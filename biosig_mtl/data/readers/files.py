@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from biosig_mtl.types import DataError
@@ -16,16 +17,26 @@ def check_file(path: Path) -> int:
     taken for a short recording.
     """
     try:
-        size = path.stat().st_size
+        told = path.stat()
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no such file") from error
-    if path.is_dir():
+        raise DataError(f"{path}: {_why_not(path, error)}") from error
+    size = told.st_size
+    if stat.S_ISDIR(told.st_mode):
         raise DataError(f"{path}: is a folder, not a recording; name one file in it")
+    if not stat.S_ISREG(told.st_mode):  # to read it might take for ever
+        raise DataError(f"{path}: is a pipe or a device, not a file")
     if size == 0:
         raise DataError(f"{path}: the file is empty")
     if size < 1024 and read_start(path, len(_LFS_MARK)) == _LFS_MARK:
         raise DataError(f"{path}: is a Git-LFS pointer, not data; fetch it with `git lfs pull`")
     return size
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    """Return why nothing is known of a file; a link whose target was never fetched is not the same as no file."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError) or not isinstance(error, OSError):
+        return "is a link that leads to no file; fetch what it stands for" if path.is_symlink() else "no such file"
+    return f"not readable: {error.strerror}"
 
 
 def read_start(path: Path, size: int) -> bytes:
