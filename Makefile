@@ -14,10 +14,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test test-lowest lint bench bench-accept clean
 
 help:
-	@echo "make install | demo | test | lint | bench | clean"
+	@echo "make install | demo | test | test-lowest | lint | bench | bench-accept | clean"
 
 install: $(STAMP)
 
@@ -41,9 +41,24 @@ lint: $(STAMP)
 test: lint
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/pytest -n $(JOBS) -m "not benchmark" --cov --cov-branch --cov-fail-under=90 --cov-report=term:skip-covered
 
-# Ours beside NeuroKit2, WFDB, sleepecg, HeartPy, BioSPPy and py-ecg-detectors, on one thread; some minutes.
+# The quick tests with the lowest versions that pyproject.toml declares. Of what those need in turn, the newest that they allow:
+# pip has no word for less. TORCH_INDEX is worth giving here: on Linux the default build of torch brings gigabytes of CUDA.
+LOWEST := .venv-lowest
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/lowest.py > $(LOWEST)/pins.txt
+	$(LOWEST)/bin/pip install --disable-pip-version-check --no-input --quiet -c $(LOWEST)/pins.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e ".[dev]"
+	$(LOWEST)/bin/python tests/lowest.py --off
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(LOWEST)/bin/pytest -n $(JOBS) -m "not benchmark and not slow" --ignore tests/browser
+
+# Ours beside NeuroKit2, WFDB, sleepecg, HeartPy, BioSPPy and py-ecg-detectors, on one thread; some minutes. Ends by saying which
+# ratios lost more than 20 % against tests/benchmarks/ratios.json, and fails if one did.
 bench: $(STAMP) .venv/.bench-installed
-	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/pytest -m benchmark -s tests/benchmarks
+	$(BIN)/python -m tests.benchmarks.guard bench
+
+# Hold the next runs to what the last one measured.
+bench-accept: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.guard accept
 
 .venv/.bench-installed: $(STAMP)
 	$(BIN)/pip install --disable-pip-version-check --no-input --quiet -c constraints.txt -e ".[bench]"

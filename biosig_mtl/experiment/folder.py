@@ -6,11 +6,9 @@ import csv
 import io
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,9 @@ import numpy as np
 
 from biosig_mtl import store
 from biosig_mtl.evaluation.scores import plain
+from biosig_mtl.experiment import environment
 from biosig_mtl.recipe import Recipe, dump
 from biosig_mtl.types import F64, DataError, Fold, Predictions, WindowTable
-
-_PACKAGES = ("biosig-mtl", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "torch", "safetensors", "wfdb", "mne", "h5py")
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -29,12 +26,21 @@ def write(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # a name that outlives the power with nothing in it would pass for a result
         temporary.replace(path)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def sweep(out: Path) -> None:
+    """Remove what writers that were killed left half-written: nobody reads it, and it is no part of a run."""
+    for leftover in (*out.glob(".*.tmp"), *out.glob("model/*.part")):
+        leftover.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -52,21 +58,8 @@ def write_recipe(out: Path, recipe: Recipe) -> None:
 
 
 def write_environment(out: Path, stores: Sequence[Path]) -> None:
-    """Write versions and store digests; nothing that names a machine or a person."""
-    found: dict[str, str] = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    content = {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "packages": found,
-        "stores": [folder.name for folder in stores],
-    }
-    write_json(out / "environment.json", content)
+    """Write the conditions of the run (`environment.describe`); nothing that names a machine or a person."""
+    write_json(out / "environment.json", environment.describe(out / "recipe.yaml", stores))
 
 
 def write_rejected(out: Path, stores: Sequence[Path]) -> None:

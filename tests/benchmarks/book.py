@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
+from typing import Literal
 
 import numpy as np
 
 from tests.benchmarks.scoring import Score
+from tests.benchmarks.timing import spread
 
 MARGIN = 0.001  # F1 that ours may be below the best peer
 
 
+def running_test() -> str:
+    """Return the test that is running, as pytest names it; empty outside of one."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """CPU seconds that the same input took, ours and a peer's. ``key`` groups rows; ``detector`` rows go with the accuracy."""
+    """CPU seconds that the same input took, ours and a peer's. ``key`` groups rows; ``detector`` rows go with the accuracy.
+
+    ``guarded`` is whether the ratio may be compared with that of another day: not where one side was not measured in this run.
+    """
 
     key: str
     what: str
@@ -27,11 +39,47 @@ class Speed:
     theirs_s: float
     runs: int
     note: str = ""
+    guarded: bool = True
+    test: str = field(default_factory=running_test)
 
     @property
     def ratio(self) -> float:
         """How many times as fast ours is."""
         return self.theirs_s / self.ours_s
+
+    @property
+    def name(self) -> str:
+        """What tells this ratio from all others."""
+        return f"{self.key}: {self.what} | {self.peer}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A ratio that is no quotient of CPU seconds: a speed-up, a share of a rate. ``name`` tells it from all others.
+
+    ``better`` says which way is better; ``values`` are those of the single runs, of which the ratio is the median.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    better: Literal["higher", "lower"] = "higher"
+    note: str = ""
+    test: str = field(default_factory=running_test)
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if not self.values or not all(math.isfinite(value) and value > 0 for value in self.values):
+            raise ValueError(f"need finite values > 0, got {self.values}")
+
+    @property
+    def ratio(self) -> float:
+        """Median of the runs."""
+        return median(self.values)
+
+    @property
+    def spread(self) -> float | None:
+        """Half of what lies between the largest and the smallest, as a share of the median; None of a single run."""
+        return (max(self.values) - min(self.values)) / 2 / self.ratio if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +136,19 @@ class Book:
     speed: list[Speed] = field(default_factory=list)
     accuracy: list[Accuracy] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
+    ratios: list[Ratio] = field(default_factory=list)
+
+    def guarded(self) -> dict[str, dict[str, object]]:
+        """Return what `guard` compares with the committed ratios, by name."""
+        found: dict[str, dict[str, object]] = {}
+        for row in self.speed:
+            if row.guarded and row.peer != self.ours:
+                apart = spread(row.ours_s, row.theirs_s)
+                found[row.name] = {"ratio": row.ratio, "better": "higher", "spread": apart, "runs": row.runs, "test": row.test}
+        for one in self.ratios:
+            runs = len(one.values)
+            found[one.name] = {"ratio": one.ratio, "better": one.better, "spread": one.spread, "runs": runs, "test": one.test}
+        return found
 
     def claims(self) -> list[Claim]:
         """Return ours beside the best peer on every set that both were tried on."""
@@ -109,6 +170,8 @@ class Book:
             "speed": [{**asdict(row), "ratio": row.ratio} for row in self.speed],
             "accuracy": [told(row) for row in self.accuracy],
             "costs": [asdict(row) for row in self.costs],
+            "ratios": [{**asdict(row), "ratio": row.ratio} for row in self.ratios],
+            "guarded": self.guarded(),
             "claims": [{**asdict(claim), "held": claim.held} for claim in self.claims()],
         }
         (folder / "benchmarks.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -118,7 +181,7 @@ class Book:
 
     def markdown(self) -> str:
         """Return the tables: speed, length, ECG, PPG."""
-        parts = [self._speed(), self._length(), *(self._accuracy(kind) for kind in ("ecg", "ppg"))]
+        parts = [self._speed(), self._ratios(), self._length(), *(self._accuracy(kind) for kind in ("ecg", "ppg"))]
         parts += ["\n".join(f"- {note}" for note in self.notes)] if self.notes else []
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -130,6 +193,13 @@ class Book:
         ]
         head = ("work, CPU seconds an hour of signal", "peer", "ours", "peer's", "ratio")
         return titled("Speed", head, cells, ":--|:--|--:|--:|--:")
+
+    def _ratios(self) -> str:
+        cells = [
+            (row.name, number(row.ratio), f"{row.spread:.0%}" if row.spread is not None else "–", row.better, row.note)
+            for row in self.ratios
+        ]
+        return titled("Further ratios", ("ratio", "median", "±", "better", ""), cells, ":--|--:|--:|:--|:--")
 
     def _length(self) -> str:
         cells = [

@@ -63,4 +63,9 @@ def environment() -> dict[str, str]:
     versions = {name: str(importlib.import_module(name).__version__) for name in ("numpy", "scipy")}
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     machine = {"python": platform.python_version(), "machine": platform.machine(), "OMP_NUM_THREADS": threads}
-    return {**machine, **versions, **peers.versions()}
+    return {**machine, "cores": str(os.cpu_count()), "load": load(), **versions, **peers.versions()}
+
+
+def load() -> str:
+    """Return how busy every core was in the last minute before the benchmarks: 1.00 is fully."""
+    return f"{os.getloadavg()[0] / (os.cpu_count() or 1):.2f}"

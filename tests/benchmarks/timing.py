@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -29,15 +29,46 @@ print(json.dumps({{"cpu_s": cpu_s, "peak_mb": memory_mb("VmHWM"), "base_mb": bas
 """
 
 
+class Seconds(float):
+    """The median of several runs, which also knows the single ones, in their order."""
+
+    runs: tuple[float, ...]
+
+    def __new__(cls, runs: Sequence[float]) -> Seconds:
+        """Make the median of at least one run."""
+        made = super().__new__(cls, median(runs))
+        made.runs = tuple(float(one) for one in runs)
+        return made
+
+    def __getnewargs__(self) -> tuple[tuple[float, ...]]:  # type: ignore[override]
+        """Say what a copy is made from."""
+        return (self.runs,)
+
+
+def spread(ours: float, theirs: float) -> float | None:
+    """Return how far the ratio of two jobs that were run in turns lies off its middle, as a share; None without several runs.
+
+    Half of what lies between the largest and the smallest ratio of one turn, divided by their median. Ours and the peer's of
+    one turn had the same machine to themselves, or did not.
+    """
+    if not (isinstance(ours, Seconds) and isinstance(theirs, Seconds)) or not 1 < len(ours.runs) == len(theirs.runs):
+        return None
+    ratios = [b / a for a, b in zip(ours.runs, theirs.runs, strict=True)]
+    return (max(ratios) - min(ratios)) / 2 / median(ratios)
+
+
 def cpu_medians(jobs: Mapping[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Return the median CPU seconds of each job (user and system), run in turns after one round that does not count."""
+    """Return the median CPU seconds of each job (user and system), run in turns after one round that does not count.
+
+    What is returned are `Seconds`, so that a ratio can tell its `spread`.
+    """
     spent: dict[str, list[float]] = {name: [] for name in jobs}
     for turn in range(runs + 1):
         for name in list(jobs)[:: 1 if turn % 2 else -1]:
             start = time.process_time()
             jobs[name]()
             spent[name].append(time.process_time() - start)
-    return {name: median(seconds[1:]) for name, seconds in spent.items()}
+    return {name: Seconds(seconds[1:]) for name, seconds in spent.items()}
 
 
 def alone(prelude: str, job: str, *arguments: object) -> dict[str, float]:
