@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_LONGEST = 1500
+
 
 class BiosigError(Exception):
     """An error that a user can act on: one line that says what, where and what to do."""
@@ -9,8 +11,12 @@ class BiosigError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = "") -> None:
-        """Keep the message to one line, whatever a library put into it."""
-        super().__init__(" ".join(str(message).split()))
+        """Keep the message to one line that can be shown, whatever a library or a stranger's file put into it."""
+        line = " ".join(str(message).split())
+        # The end says what to do, so a message that names ten thousand columns is cut in its middle.
+        line = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 400]} … {line[-390:]}"
+        # What steers a terminal (colours, its title, the direction of writing) is shown without its power.
+        super().__init__("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line))
 
 
 class RecipeError(BiosigError):

@@ -89,7 +89,7 @@ def test_every_verb_tells_what_it_does(capsys: pytest.CaptureFixture[str], words
         (["run", "demo_bp", "--out", "x", "--workers", "0"], "--workers"),
         (["run", "demo_bp", "--out", "x", "--data", "other=."], "this recipe names simulated_bp"),
         (["run", "uci_to_mimic3_bp", "--out", "x", "--data", "."], "write --data NAME=FOLDER"),
-        (["prepare", "demo_bp", "--store", "x", "--engine", "dask"], "--engine dask"),
+        (["prepare", "demo_bp", "--store", "x", "--engine", "spark"], "unknown engine (--engine) 'spark'"),
         (["data", "describe", "ppg_pb"], "did you mean 'ppg_bp'"),
         (["predict", "x", "y", "--out", "z", "--channel", "ppg"], "NAME=VALUE"),
         (["predict", "x", "y", "--out", "z", "--person", "age_years=old"], "not a number"),

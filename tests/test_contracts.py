@@ -451,6 +451,16 @@ def mne_example(folder: Path) -> Path:
     return path
 
 
+def deidentified_example(folder: Path) -> Path:
+    from biosig_mtl.data.deidentify import CleanSettings, deidentify
+    from biosig_mtl.data.listing import Listing
+    from biosig_mtl.data.readers import entry_for
+
+    listing = Listing((replace(entry_for(wfdb_example(folder)), options={}),))
+    deidentify(listing, None, (folder / "copy", folder / "map.json"), CleanSettings())
+    return next((folder / "copy").glob("records/*/*.hea"))
+
+
 @dataclass(frozen=True)
 class Example:
     """How to make a file of a format, and the channels to ask for."""
@@ -466,6 +476,7 @@ READER_EXAMPLES: dict[str, Example] = {
     "table": Example(table_example, {"ppg": ("PLETH",), "ecg": ("II",)}),
     "edf": Example(edf_example, {"ppg": ("PLETH",)}),
     "mne": Example(mne_example, {"ecg": ("ECG",)}),
+    "deidentified": Example(deidentified_example, {"ppg": ("ppg",), "abp": ("abp",)}),
 }
 
 

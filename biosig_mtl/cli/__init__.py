@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,21 @@ import typer
 from typer.exceptions import TyperException
 
 from biosig_mtl.cli import calibrate as calibrating
-from biosig_mtl.cli import compress, contest, export, grow, joint, live, paper, personalise, pretraining, words
+from biosig_mtl.cli import (
+    compress,
+    contest,
+    deidentify,
+    export,
+    grow,
+    joint,
+    live,
+    paper,
+    personalise,
+    pretraining,
+    reproduce,
+    together,
+    words,
+)
 from biosig_mtl.cli.data import data_app, store_app
 from biosig_mtl.cli.shell import (
     ChannelOption,
@@ -22,14 +38,18 @@ from biosig_mtl.cli.shell import (
     PersonalOption,
     PersonOption,
     RecipeArg,
+    SchedulerOption,
     SetOption,
+    ShardOption,
     StoreOption,
+    TimeoutOption,
     TimingOption,
     WorkersOption,
+    aside,
     progress,
     say,
 )
-from biosig_mtl.cli.stores import prepare_stores, warn_of_bands
+from biosig_mtl.cli.stores import Place, prepare_stores, warn_of_bands
 from biosig_mtl.types import AuditError, BiosigError, DataError, RecipeError
 
 # No completion and no rich boxes: a tracing formatter could print a recording's values.
@@ -52,44 +72,75 @@ personalise.register(app)
 export.register(app)
 live.register(app)
 paper.register(app)
+deidentify.register(app)
+reproduce.register(app)
 
 CPUS = os.cpu_count() or 1
+STOPPED = "stopped; what was finished is kept, the same command goes on from there"
 LONG = 60  # names of a family of features that are still written out
 DEMO_EFFECT = 1.25  # of the simulated feelings on the simulated signals: large enough to be found among 20 people
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code: 0 done, 2 wrong words, 3 nothing usable, 4 audit failed."""
+    """Run the command line and leave with its exit code: 0 done, 2 wrong words, 3 nothing usable, 4 audit failed.
+
+    Who was stopped by Ctrl-C leaves with 130, who was asked to end (SIGTERM) with 143, as a shell has it.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [w for w in given if w != "--debug"]
+    asked: list[int] = []
     try:
-        code = typer.main.get_command(app).main(given, prog_name="biosig-mtl", standalone_mode=False)
-    except (BiosigError, TyperException) as error:
+        together.refuse(given)
+        with _ends_politely(asked):
+            code = typer.main.get_command(app).main(given, prog_name="biosig-mtl", standalone_mode=False)
+    except (BiosigError, TyperException, OSError, MemoryError) as error:
         if debug:
             raise
-        text = error.format_message() if isinstance(error, TyperException) else str(error)
-        _fail(text, getattr(error, "exit_code", 1))
+        text, code = _told(error)
+        _fail(text if together.speaks(error) else "", code)
     except KeyboardInterrupt:
-        _fail("stopped; what was finished is kept, the same command goes on from there", 130)
-    except OSError as error:
-        if debug:
-            raise
-        _fail(f"{error.filename or 'file'}: {error.strerror}", DataError.exit_code)
+        code = 130
+    if code == 130:  # typer makes a number of Ctrl-C before it gets here
+        _fail(STOPPED, 143 if asked else 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """Return what to say of an error, and the exit code."""
+    if isinstance(error, MemoryError):
+        return "not enough memory; try fewer --workers; what was finished is kept", DataError.exit_code
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {error.strerror}", DataError.exit_code
+    text = error.format_message() if isinstance(error, TyperException) else str(error)
+    return text, getattr(error, "exit_code", 1)
+
+
+@contextmanager
+def _ends_politely(asked: list[int]) -> Iterator[None]:
+    """Let SIGTERM, by which schedulers end a job, stop a verb as Ctrl-C does, and note it in ``asked``."""
+
+    def stop(number: int, _: object) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: somebody else decides over signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(text: str, code: int) -> None:
     if text:
         # Names in a recording are a stranger's words: one that steers the terminal is shown, not obeyed.
         shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
-        sys.stderr.write(f"biosig-mtl: {shown}\n")
+        aside(f"biosig-mtl: {shown}")
     sys.exit(code)
-
-
-def _local(engine: str) -> None:
-    if engine != "local":
-        raise RecipeError(f"--engine {engine}: this version works on this machine only; leave it out or write 'local'")
 
 
 # ----------------------------------------------------------------------------------------------------------------- verbs
@@ -145,19 +196,22 @@ def _families(names: Sequence[str]) -> list[str]:
 
 
 @app.command()
-def prepare(
+def prepare(  # noqa: PLR0913 (the options of a verb are its arguments)
     recipe: RecipeArg,
     store: Annotated[Path, typer.Option("--store", help="Folder of window stores.")],
     data: DataOption = None,
     workers: WorkersOption = CPUS,
     engine: EngineOption = "local",
+    scheduler: SchedulerOption = None,
+    shard: ShardOption = None,
+    record_timeout: TimeoutOption = None,
     overrides: SetOption = None,
 ) -> None:
     """Turn recordings into a window store; what is there already is not done again."""
-    _local(engine)
     from biosig_mtl import recipe as recipes
 
-    prepare_stores(recipes.load(recipe, overrides or ()), data, store, workers)
+    place = Place(workers, engine, scheduler, shard, record_timeout)
+    prepare_stores(recipes.load(recipe, overrides or ()), data, store, place)
 
 
 @app.command()
@@ -168,13 +222,13 @@ def train(
     workers: WorkersOption = CPUS,
     overrides: SetOption = None,
 ) -> None:
-    """Train, test and report on a prepared store."""
+    """Train, test and report on a prepared store; under ``torchrun`` with several processes."""
     from biosig_mtl import pipeline
     from biosig_mtl import recipe as recipes
 
     read = recipes.load(recipe, overrides or ())
     datasets = [name for name in (read.data.dataset, read.data.test_dataset) if name]
-    _train(read, [pipeline.find_store(read, store, name) for name in datasets], out, workers)
+    together.led(lambda: _train(read, [pipeline.find_store(read, store, name) for name in datasets], out, workers))
 
 
 def _train(recipe: Any, stores: list[Path], out: Path, workers: int) -> None:
@@ -201,11 +255,11 @@ def run(
     workers: WorkersOption = CPUS,
     overrides: SetOption = None,
 ) -> None:
-    """Prepare, train, evaluate and report: the whole main job."""
+    """Prepare, train, evaluate and report: the whole main job; under ``torchrun`` several processes train."""
     from biosig_mtl import recipe as recipes
 
     read = recipes.load(recipe, overrides or ())
-    _train(read, prepare_stores(read, data, store or out.parent / "store", workers), out, workers)
+    together.led(lambda: _train(read, prepare_stores(read, data, store or out.parent / "store", workers), out, workers))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from biosig_mtl.cli.shell import OutOption, StoreOption, progress, say
+from biosig_mtl.cli.shell import OutOption, StoreOption, aside, progress, say
 from biosig_mtl.types import DataError, RecipeError
 
 
@@ -56,8 +56,8 @@ def calibrate(  # noqa: PLR0913 (the options of a verb are its arguments)
 
 def _aside(text: str) -> None:
     # On a terminal the bar says how far it is, and lines would tear it.
-    if not sys.stderr.isatty():
-        sys.stderr.write(f"calibrate: {text}\n")
+    if sys.stderr is None or not sys.stderr.isatty():
+        aside(f"calibrate: {text}")
 
 
 def _counts(text: str) -> tuple[int, ...]:

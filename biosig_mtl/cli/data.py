@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from biosig_mtl.cli.shell import DataOption, roots_of, say
+from biosig_mtl.cli.shell import DataOption, aside, roots_of, say
 from biosig_mtl.types import DataError, RecipeError
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Data sets: list, describe, fetch, verify.")
@@ -33,7 +33,7 @@ def data_list() -> None:
             state, place = "by hand" if by_hand else one.access.kind, ""
         say(f"{name:17} {state:12} {one.title} [{one.licence}]{place}")
     if not os.environ.get("BIOSIG_DATA"):
-        sys.stderr.write("which of them are here is not known: BIOSIG_DATA is not set\n")
+        aside("which of them are here is not known: BIOSIG_DATA is not set")
 
 
 @data_app.command("describe")
@@ -78,7 +78,7 @@ def transfers() -> Iterator[Callable[[str, int, int], None]]:
     """Give a progress callback for files that come at the same time: one bar on a terminal, a line a whole file otherwise."""
     sizes: dict[str, tuple[int, int]] = {}
     lock = Lock()
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
 
         def tell(name: str, done: int, total: int) -> None:
             with lock:
@@ -87,7 +87,7 @@ def transfers() -> Iterator[Callable[[str, int, int], None]]:
                     sizes[name] = (tenths, 0)
                     # Of a small file only its end is worth a line.
                     if tenths == 10 or total > 100_000_000:
-                        sys.stderr.write(f"{name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB\n")
+                        aside(f"{name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB")
 
         yield tell
         return

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from biosig_mtl.types import DataError
 
 LISTS = ("SHA256SUMS.txt", "SHA256SUMS", "MANIFEST.csv")
 """Names under which lists of checksums are looked for."""
+MOST_BYTES = 1 << 30
+"""Of a list: a line has some 110 bytes, so that is ten million files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +88,28 @@ def read_notes(folder: Path) -> dict[str, Noted]:
     """
     path = folder / FETCHED
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {str(below(row["path"])): Noted(**row) for row in content["files"]}
+        content = json.loads(_text(path))
+        return {note.path: note for note in map(_noted, content["files"])}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    # Words that are nested a hundred thousand deep end in a RecursionError.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: is not readable as the note of what was fetched; remove it and fetch again") from error
+
+
+def _noted(row: Mapping[str, Any]) -> Noted:
+    """Return one row of the note; raise ``ValueError`` where it is none, or names a file elsewhere."""
+    note = Noted(**row)
+    if not (isinstance(note.bytes, int) and isinstance(note.sha256, str) and isinstance(note.source, str)):
+        raise ValueError("a row of the note")
+    return replace(note, path=below(note.path).as_posix())
+
+
+def _text(path: Path) -> str:
+    """Return the text of a list; raise ``ValueError`` where it is larger than a list of all files of any set."""
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES >> 20} MB")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def write_notes(folder: Path, about: Mapping[str, Any], notes: Iterable[Noted]) -> None:
@@ -147,16 +166,24 @@ def _listed(path: Path, root: Path) -> Iterator[Sum]:
     """Yield the files of a list that lie under the folder of the set."""
     try:
         if path.suffix == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as stream:
-                rows = [(r["path"], int(r["bytes"]), r["sha256"]) for r in csv.DictReader(stream)]
+            table = csv.DictReader(io.StringIO(_text(path), newline=""))
+            rows = [(r["path"], int(r["bytes"]), r["sha256"].lower()) for r in table]
         else:
-            rows = [(name, 0, digest) for name, digest in read_sums(path.read_text(encoding="utf-8"), str(path)).items()]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+            rows = [(name, 0, digest) for name, digest in read_sums(_text(path), str(path)).items()]
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(f"{path}: not readable as a list of checksums") from error
     for name, size, digest in rows:
-        target = (path.resolve().parent / name).resolve()
-        if target.is_relative_to(root):
+        target = _target(path.resolve().parent, name)
+        if target is not None and target.is_relative_to(root):
             yield Sum(target, size, digest, str(path))
+
+
+def _target(folder: Path, name: str) -> Path | None:
+    """Return the file that a list names; None where that is no name of a file below the list."""
+    try:
+        return (folder / below(name)).resolve()
+    except (ValueError, OSError, RuntimeError):
+        return None
 
 
 def problem_of(one: Sum) -> str:

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from biosig_mtl.data.listing import Listing, entries
 from biosig_mtl.data.manifest_schema import Access, Index, Manifest, RemoteFile, SourceChannel
 from biosig_mtl.data.readers import LISTERS
 from biosig_mtl.recipe import build, dump, find_shipped
+from biosig_mtl.recipe_text import read_yaml
 from biosig_mtl.types import DataError, RecipeError
 
 __all__ = [
@@ -39,10 +38,7 @@ def load(name_or_path: str | Path) -> Manifest:
         No such manifest, not readable, a word unknown or missing, nonsense.
     """
     path = find_shipped(name_or_path, "data_manifests", "manifest")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not readable as YAML: {str(error).splitlines()[0]}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a manifest is a mapping that begins with 'name'")
     return build(Manifest, content | {"channels": _listed(content.get("channels"), path)}, path.name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
+from biosig_mtl.data.patterns import inside, subject_pattern
 from biosig_mtl.data.readers import LISTERS, READERS
 from biosig_mtl.data.readers.channels import kind_of
 from biosig_mtl.recipe import choose
@@ -125,6 +126,11 @@ class Index:
     begins: str = ""
     person: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse nonsense, and names that lead out of the folder of the set."""
+        inside(self.file, "file of the index")
+        inside(self.path, "path")
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -164,12 +170,12 @@ class Manifest:
         choose(self.format, READERS, "format")
         if not (self.index or self.pattern or self.format == "ppg_bp" or self.format in LISTERS):
             raise ValueError("need an index or a pattern, by which records are found")
-        try:
-            groups = re.compile(self.subject_pattern).groupindex
-        except re.error as error:
-            raise ValueError(f"need a subject_pattern that is a regular expression, got '{self.subject_pattern}'") from error
-        if self.subject_pattern and "subject" not in groups:
-            raise ValueError("need a group (?P<subject>...) in subject_pattern")
+        if self.subject_pattern:
+            subject_pattern(self.subject_pattern)
+        if self.pattern:
+            inside(self.pattern, "pattern")
+        for folder in self.folders:
+            inside(folder, "name in folders")
 
     def channel_infos(self) -> dict[str, ChannelInfo]:
         """Return what is known of the channels without a file: what a recipe is checked against."""

@@ -76,7 +76,30 @@ class Mat:
             return np.empty(self.shape, self.dtype or "f8")
         stored = np.dtype(self.order + _STORED[self.tag.kind])
         raw = _exactly(self.path, self.stream, self.tag.at, self.tag.size)
-        return np.frombuffer(raw, stored).reshape(self.shape, order="F").astype(self.dtype, copy=False)
+        return self._as_class(np.frombuffer(raw, stored).reshape(self.shape, order="F"))
+
+    def columns(self, first: int, stop: int) -> NDArray[Any]:
+        """Return columns of a table of numbers, shape (row, stop - first), without reading the others.
+
+        Raises
+        ------
+        DataError
+            It is no table of numbers, or has no such columns, or the file ends before them.
+        """
+        if self.kind != "numbers" or len(self.shape) != 2 or not 0 <= first <= stop <= self.shape[1]:
+            raise DataError(f"{self.path}: {self.name} is {self.kind} of shape {self.shape}: no columns {first} to {stop}")
+        rows = self.shape[0]
+        if self.tag is None or self.stream is None or rows * (stop - first) == 0:
+            return np.empty((rows, stop - first), self.dtype or "f8")
+        stored = np.dtype(self.order + _STORED[self.tag.kind])
+        width = rows * stored.itemsize
+        raw = _exactly(self.path, self.stream, self.tag.at + first * width, (stop - first) * width)
+        return self._as_class(np.frombuffer(raw, stored).reshape((rows, -1), order="F"))
+
+    def _as_class(self, values: NDArray[Any]) -> NDArray[Any]:
+        # A double where a single belongs may be too large for it, and becomes infinite; a NaN may be one that signals.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return values.astype(self.dtype, copy=False)
 
     def text(self) -> str:
         """Return a text of one line; raise `DataError` where there is none."""
@@ -249,6 +272,8 @@ class _Walk:
         known: Mapping[int, str] = _TEXTS if kind == _CHAR else _STORED
         if tag is not None and tag.kind not in known:
             raise ValueError(f"{name} is stored in type {tag.kind}, which is not known")
+        if tag is not None and _CLASSES.get(kind, "f")[0] in "iu" and _STORED[tag.kind][0] == "f":
+            raise ValueError(f"{name} stores whole numbers as fractions")
         what = "text" if kind == _CHAR else "numbers"
         claimed = math.prod(shape) * (int(_STORED[tag.kind][1]) if tag and what == "numbers" else 1)
         if what == "numbers" and claimed != (tag.size if tag else 0):

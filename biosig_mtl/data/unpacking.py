@@ -17,13 +17,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Literal
 
 from biosig_mtl.data.fetching_names import below, clash, stays
 from biosig_mtl.types import DataError
 
 _CHUNK = 1 << 20
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
+_MOST_HEADER_BYTES = 1 << 20
+_MOST_DICTIONARY_BYTES = 1 << 27
+_READ_WHOLE = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError, LookupError)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,37 @@ class _Member:
     open: Callable[[], IO[bytes]]
 
 
+class _Header(tarfile.TarInfo):
+    """A header that is read whole into memory (a long name, words of pax) and is no longer than such a one."""
+
+    def _proc_member(self, file: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _READ_WHOLE and self.size > _MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes: refused")
+        return super()._proc_member(file)  # type: ignore[misc,no-any-return]
+
+
+def _tar_mode(archive: Path) -> Literal["r:", "r:gz", "r:bz2", "r:xz"]:
+    """Return how a tar would be packed, by its first bytes; raise ``ValueError`` for an xz that asks for much memory."""
+    with archive.open("rb") as stream:
+        head = stream.read(64)
+    if head[:2] == b"\x1f\x8b":
+        return "r:gz"
+    if head[:3] == b"BZh":
+        return "r:bz2"
+    if head[:6] != b"\xfd7zXZ\0":
+        return "r:"
+    # The reader makes room for the dictionary that the first block tells of (xz file format 1.2, 3.1 and 5.3.1).
+    flags, at = head[13] if len(head) > 13 else 0, 14
+    for bit in (0x40, 0x80):
+        while flags & bit and head[at : at + 1] >= b"\x80":
+            at += 1
+        at += bool(flags & bit)
+    filters = head[at:].partition(b"\x21\x01")[2]
+    if filters and (2 | filters[0] & 1) << (filters[0] // 2 + 11) > _MOST_DICTIONARY_BYTES:
+        raise ValueError(f"is packed with a dictionary of more than {_MOST_DICTIONARY_BYTES >> 20} MB")
+    return "r:xz"
+
+
 def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> tuple[Unpacked, ...]:
     """Open a zip or tar archive (plain, gzip, bzip2, xz) into a folder.
 
@@ -80,14 +116,18 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> tuple[U
             return _written(archive, members, folder)
     except _BROKEN as error:
         raise DataError(f"{archive}: cannot be unpacked: {str(error)[:150]}; nothing was unpacked") from error
+    except MemoryError as error:
+        raise DataError(f"{archive}: asks for more memory than there is; nothing was unpacked") from error
     except NotImplementedError as error:  # a password, a way of packing that is not known here
         raise DataError(f"{archive}: {str(error)[:100]}; unpack it with another program; nothing was unpacked") from error
 
 
 def _members(archive: Path, stack: ExitStack) -> Iterator[_Member]:
     # A zip may begin with anything and a tar may hold a zip: the tar is asked first.
-    if tarfile.is_tarfile(archive):
-        return _of_tar(stack.enter_context(tarfile.open(archive)))
+    try:
+        return _of_tar(stack.enter_context(tarfile.open(archive, _tar_mode(archive), tarinfo=_Header)))
+    except tarfile.ReadError:
+        pass
     if zipfile.is_zipfile(archive):
         return _of_zip(stack.enter_context(zipfile.ZipFile(archive)))
     raise DataError(f"{archive}: is neither a zip nor a tar archive")

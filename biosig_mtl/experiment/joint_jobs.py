@@ -21,6 +21,7 @@ from biosig_mtl.training.cooccurrence import Cooccurrence, cooccurrence_losses
 from biosig_mtl.training.hooks import Hooks
 from biosig_mtl.training.prediction import predict_full
 from biosig_mtl.training.sampling import OneSetBatches, Sampling
+from biosig_mtl.training.state import clear_state
 from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import Fold
 
@@ -103,7 +104,7 @@ def _work(job: JointJob) -> None:
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": seconds,
     }
-    (job.place / "state.pt").unlink(missing_ok=True)
+    clear_state(job.place)
     folder.write(job.place / "result.json", json.dumps(plain(content)))
 
 

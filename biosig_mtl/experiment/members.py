@@ -27,13 +27,16 @@ from biosig_mtl.evaluation.scores import plain
 from biosig_mtl.experiment import answers, folder, splits_seen, tables
 from biosig_mtl.recipe import Recipe, build, choose, from_dict
 from biosig_mtl.splits import inner
-from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoint, fit, predict, spec_of
+from biosig_mtl.training import Scaler, TrainingData, TrainingSettings, checkpoint, devices, fit, predict, spec_of
 from biosig_mtl.training.diagnostics import Subjects
+from biosig_mtl.training.distributed import ALONE, World
 from biosig_mtl.training.masking import Unlabelled, pretrain
 from biosig_mtl.training.prediction import Predicted, predict_full
+from biosig_mtl.training.state import clear_state
 from biosig_mtl.training.threads import one_thread
 from biosig_mtl.types import EMPTY, F64, I64, DataError, Fold, InputSpec, WindowTable
 
+RESULT = "result.json"
 MODEL, CONTROL, TWIN = "model", "control", "twin"
 
 # Gives an untrained network another start, and says what it did; it must not look at what the fold tests.
@@ -130,10 +133,10 @@ def train(jobs: Sequence[Job], workers: int, begin: Begin | None = None) -> Iter
 
 
 def finish(jobs: Sequence[J], work: Callable[[J], None], workers: int) -> Iterator[J]:
-    """Do what has no ``result.json`` yet, in processes; yield each job when its result is there."""
+    """Do what has no `RESULT` yet, in processes; yield each job when its result is there."""
     waiting = []
     for job in jobs:
-        if (job.place / "result.json").is_file():
+        if (job.place / RESULT).is_file():
             yield job
         else:
             waiting.append(job)
@@ -168,13 +171,16 @@ def table_for(recipe: Recipe, stores: tuple[Path, ...]) -> WindowTable:
 _LAST: dict[tuple[Path, ...], tuple[str, WindowTable]] = {}
 
 
-def work(job: Job, begin: Begin | None = None) -> None:
-    """Train one network and write its result: the same bytes whatever the number of workers and processors."""
+def work(job: Job, begin: Begin | None = None, world: World = ALONE) -> None:
+    """Train one network and write its result: the same bytes whatever the number of workers and processors.
+
+    Where several processes (``world``) train it together, all call this and process 0 writes.
+    """
     with one_thread():
-        _work(job, begin)
+        _work(job, begin, world)
 
 
-def _work(job: Job, begin: Begin | None) -> None:
+def _work(job: Job, begin: Begin | None, world: World) -> None:
     recipe = from_dict(job.recipe)
     name, made, training = settings(recipe)
     table = table_for(recipe, job.stores)
@@ -187,12 +193,16 @@ def _work(job: Job, begin: Begin | None) -> None:
         table = tables.shuffled_labels(table, fold, np.random.default_rng(seed))
     scaler = Scaler.fit(table, fold.train)
     spec = spec_of(table)
-    model = fresh(name, made, spec, seed)
+    model = fresh(name, made, spec, seed).to(devices.chosen(training.device))
     began = time.process_time()
-    data = TrainingData(table, fold, scaler)
-    said = _start(model, data, training, seed, begin)
+    data = TrainingData(table, fold, scaler, world=world)
+    # The others get the start from process 0.
+    said = _start(model, data, training, seed, begin) if world.leads else ()
     found = fit(model, data, training, seed, folder=job.place)
     spent = time.process_time() - began
+    if not world.leads:
+        return
+    model.cpu()  # what is said of test windows is the same on any machine that reads the model later
     tested = predict_full(model, truth, fold.test, scaler)
     content: dict[str, Any] = {
         **_plain(tested, table.target_names),
@@ -218,10 +228,10 @@ def _work(job: Job, begin: Begin | None) -> None:
         content["split_report"] = plain(splits_seen.fold_report(model, Subjects(table, fold.test, scaler, found.history)))
     if job.variant == MODEL:
         checkpoint.save(job.place / "model", name, model, scaler)
-    (job.place / "state.pt").unlink(missing_ok=True)
+    clear_state(job.place)
     # In a file of its own: a result is the same bytes every time, what it cost is not.
     folder.write_json(job.place / SECONDS, spent)
-    folder.write(job.place / "result.json", json.dumps(content))
+    folder.write(job.place / RESULT, json.dumps(content))
 
 
 def _start(model: nn.Module, data: TrainingData, training: TrainingSettings, seed: int, begin: Begin | None) -> tuple[str, ...]:
@@ -256,7 +266,7 @@ def _seed(job: Job) -> int:
 
 def result(job: Job) -> Result:
     """Read a finished job."""
-    content = json.loads((job.place / "result.json").read_text(encoding="utf-8"))
+    content = json.loads((job.place / RESULT).read_text(encoding="utf-8"))
     width = -1 if not content["test"] else len(content["test"][0])
     tested = _estimated(content)
     return Result(

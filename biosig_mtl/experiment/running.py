@@ -15,6 +15,7 @@ from biosig_mtl.evaluation import audit, controls, scores
 from biosig_mtl.experiment import (
     answers,
     folder,
+    following,
     grading,
     grading_intervals,
     interpretation,
@@ -85,7 +86,7 @@ def run(  # noqa: PLR0913 (one more than usual: the start of its networks)
     out.mkdir(parents=True, exist_ok=True)
     folder.write_recipe(out, recipe)
     jobs = _jobs(recipe, protocol, folds, training.ensemble, (tuple(stores), out))
-    for done, _ in enumerate(members.train(jobs, workers, begin), start=1):
+    for done, _ in enumerate(following.train(jobs, workers, begin), start=1):
         if progress is not None:
             progress(done, len(jobs))
     results = [members.result(job) for job in jobs]
@@ -131,6 +132,7 @@ def run(  # noqa: PLR0913 (one more than usual: the start of its networks)
     # Last, and only then is the training work thrown away: a run folder with scores is complete.
     folder.write(out / "scores.json", scores.to_json(result))
     shutil.rmtree(out / "work", ignore_errors=True)
+    folder.sweep(out)
     return result
 
 

@@ -80,7 +80,7 @@ def from_bytes(raw: bytes, spec: InputSpec, path: Path) -> Content:
             raise DataError(f"{path}: was made for other targets or features than this run has: personalise with this run")
         return _content(words, numbers, spec)
     # Words that are nested a hundred thousand deep end in a RecursionError.
-    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+    except (SafetensorError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise DataError(f"{path}: not readable as a personal file: personalise again") from error
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import select
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,31 +21,23 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from biosig_mtl.data.readers.channels import match
+from biosig_mtl.data.readers.channels import match, shown
+from biosig_mtl.data.readers.samples import as_samples
 from biosig_mtl.inference.stream_words import Chunk
-from biosig_mtl.live.sources import PATIENCE_S, Tally, split_at_gaps
+from biosig_mtl.live.line_blocks import WHERE, Lines, Readable
+from biosig_mtl.live.sources import Tally, split_at_gaps
 from biosig_mtl.types import F32, F64, ChannelInfo, DataError, RecipeError
 
-WHERE = "standard input"
 # Rows or seconds from whose stamps the rate is found.
 LOOK_ROWS, LEAST_ROWS, LOOK_S = 256, 16, 2.0
 # So many unreadable lines one after the other are no glitch of a cable.
 MOST_BAD = 50
-_BLOCK = 1 << 16
-_LONGEST = 1 << 22
+_LONGEST_HEADING, _LONGEST_CELL, _MOST_COLUMNS = 1 << 18, 200, 4096
+# What no recorder does.
+FASTEST_HZ, SLOWEST_HZ = 1e6, 1e-3
 _TIME = re.compile(r"(t|time|timestamp|seconds|sec|elapsed|at)(_?(s|ms))?", re.IGNORECASE)
 _HEADING = re.compile(r"(?P<name>.*?)\s*(?:[\[(](?P<unit>[^\])]*)[\])])?\s*")
 _MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-", "--", "?"})
-
-
-class Readable(Protocol):
-    """A binary stream that gives what has arrived (`sys.stdin.buffer`)."""
-
-    def read1(self, size: int = -1, /) -> bytes:
-        """Return some bytes, none at the end."""
-
-    def fileno(self) -> int:
-        """Return the number of the open file."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +85,7 @@ class LineSource:
 
     def __init__(self, stream: Readable, settings: LineSettings) -> None:
         """Read the heading."""
-        self._lines = _Lines(stream)
+        self._lines = Lines(stream)
         self._tally = Tally(f"{WHERE}, line", MOST_BAD)
         first = self._first()
         if first is None:
@@ -153,52 +144,6 @@ class LineSource:
         return list(self._form.take(rows))
 
 
-class _Lines:
-    """Numbered lines of a stream in the blocks in which they arrive; an empty block where nothing did for a while."""
-
-    def __init__(self, stream: Readable) -> None:
-        self._stream = stream
-        self._rest, self._number = b"", 0
-        self._again: list[tuple[int, str]] = []
-        self.closed = False
-
-    def give_back(self, lines: list[tuple[int, str]]) -> None:
-        self._again = lines
-
-    def blocks(self) -> Iterator[list[tuple[int, str]]]:
-        while not self.closed:
-            if self._again:
-                again, self._again = self._again, []
-                yield again
-            elif not _has_something(self._stream):
-                yield []
-            else:
-                data = self._stream.read1(_BLOCK)
-                whole, _, self._rest = (self._rest + data).rpartition(b"\n") if data else (self._rest, b"", b"")
-                if len(self._rest) > _LONGEST:
-                    raise DataError(f"{WHERE}, line {self._number + 1}: longer than {_LONGEST >> 20} MB; is it text?")
-                if lines := self._numbered(whole):
-                    yield lines
-                if not data:
-                    return
-
-    def _numbered(self, whole: bytes) -> list[tuple[int, str]]:
-        if not whole:
-            return []
-        # A mark of the byte order may stand before the heading.
-        lines = whole.decode("utf-8-sig" if self._number == 0 else "utf-8", errors="replace").split("\n")
-        first, self._number = self._number + 1, self._number + len(lines)
-        return [(first + k, line.rstrip("\r")) for k, line in enumerate(lines)]
-
-
-def _has_something(stream: Readable) -> bool:
-    """Return whether reading would not wait; where that cannot be asked (a stream in memory), reading tells."""
-    try:
-        return bool(select.select([stream.fileno()], [], [], PATIENCE_S)[0])
-    except (OSError, ValueError):
-        return True
-
-
 class _Form(Protocol):
     @property
     def channels(self) -> Mapping[str, ChannelInfo]: ...
@@ -212,9 +157,11 @@ class _Form(Protocol):
 class _Csv:
     def __init__(self, heading: str, settings: LineSettings, tally: Tally) -> None:
         self._comma = max(",;\t", key=heading.count)
-        cells = [_HEADING.fullmatch(cell.strip().strip('"')) for cell in heading.split(self._comma)]
-        names = [m["name"] if m else "" for m in cells]
-        units = [(m["unit"] or "") if m else "" for m in cells]
+        if len(heading) > _LONGEST_HEADING or heading.count(self._comma) >= _MOST_COLUMNS:
+            raise DataError(f"{WHERE}, line 1: {len(heading)} letters; need a name a column, {_MOST_COLUMNS} at most")
+        cells = [_HEADING.fullmatch(cell.strip().strip('"')[:_LONGEST_CELL]) for cell in heading.split(self._comma)]
+        names = [shown(m["name"]) if m else "" for m in cells]
+        units = [shown(m["unit"] or "") if m else "" for m in cells]
         if all(_number(name) is not None for name in names):
             raise DataError(f"{WHERE}, line 1: holds numbers; the first line names the columns, as in: time,ppg,ecg")
         self._width, self._tally = len(names), tally
@@ -249,7 +196,7 @@ class _Csv:
         fs = self._fs or math.nan
         for part, at_s in split_at_gaps(times, fs) if self._time is not None else [(slice(None), None)]:
             if values[part].size:
-                yield Chunk({ours: values[part, k].astype(np.float32) for k, ours in enumerate(self._columns)}, at_s)
+                yield Chunk({ours: as_samples(values[part, k]) for k, ours in enumerate(self._columns)}, at_s)
 
     def _read(self, lines: Sequence[tuple[int, str]], tally: Tally) -> tuple[F64, F64]:
         """Return samples, shape (row, channel), and stamps in seconds, NaN where a line is none."""
@@ -264,7 +211,7 @@ class _Csv:
             stamp = math.nan if self._time is None else _stamp(cells[self._time], self._scale)
             if None in numbers or stamp is None:
                 wrong = next((cells[k] for k in self._columns.values() if _number(cells[k]) is None), cells[self._time or 0])
-                tally.bad(number, f"'{wrong[:30]}' is no number")
+                tally.bad(number, f"'{shown(wrong[:30])}' is no number")
                 continue
             tally.good()
             values[row], times[row] = numbers, stamp
@@ -286,7 +233,7 @@ def _stamp(text: str, scale: float) -> float | None:
         return found * scale
     try:
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return None
 
 
@@ -297,7 +244,10 @@ def _rate(times: F64) -> float:
         raise DataError(f"{WHERE}: the time stamps of the first {len(times)} rows do not advance; say the rate with --fs")
     usual = float(np.median(steps[steps > 0]))
     kept = steps[(steps >= 0) & (steps < 3 * usual)]
-    fs, span = 1 / float(kept.mean()), float(kept.sum())
+    step, span = float(kept.mean()), float(kept.sum())
+    if not 1 / FASTEST_HZ <= step <= 1 / SLOWEST_HZ:
+        raise DataError(f"{WHERE}: the time stamps of the first rows are {step:g} s apart; say the rate with --fs")
+    fs = 1 / step
     # Stamps to the millisecond tell the rate to about a millisecond in their span: the roundest rate within that is meant.
     for whole in (1.0, 2.0, 8.0):
         nice = round(fs * whole) / whole
@@ -333,7 +283,7 @@ class _Json:
             try:
                 chunk = self._chunk(text)
             except (ValueError, TypeError, OverflowError, DataError, RecursionError) as error:
-                self._tally.bad(number, " ".join(str(error).split())[:80])
+                self._tally.bad(number, shown(str(error)))
                 continue
             self._tally.good()
             yield chunk
@@ -345,7 +295,10 @@ class _Json:
         if unknown is not None:
             raise ValueError(f"'{unknown[:30]}' is not among the channels of the first line")
         samples = {self._names[name]: _samples(name, values) for name, values in content.items() if name in self._names}
-        return Chunk(samples, None if at is None else float(at))
+        at_s = None if at is None else float(at)
+        if at_s is not None and not math.isfinite(at_s):
+            raise ValueError(f"at_s is {at_s}")
+        return Chunk(samples, at_s)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -360,9 +313,12 @@ def _object(text: str) -> dict[str, Any]:
 
 def _told(name: str, about: Any) -> tuple[str, float, str]:
     fs = about.get("fs_hz") if isinstance(about, dict) else about
-    if isinstance(fs, bool) or not isinstance(fs, int | float) or not 0 < fs < math.inf:
-        raise DataError(f"{WHERE}, line 1: channel '{name}': need a rate fs_hz above 0, got {fs}")
-    return name, float(fs), str(about.get("unit", "")) if isinstance(about, dict) else ""
+    if isinstance(fs, bool) or not isinstance(fs, int | float) or not SLOWEST_HZ <= fs <= FASTEST_HZ:
+        raise DataError(
+            f"{WHERE}, line 1: channel '{shown(name)}': need a rate fs_hz above 0, got {str(fs)[:40]} "
+            f"({SLOWEST_HZ:g} to {FASTEST_HZ:g} Hz)"
+        )
+    return name, float(fs), shown(str(about.get("unit", ""))) if isinstance(about, dict) else ""
 
 
 def _samples(name: str, values: Any) -> F32:
@@ -370,7 +326,7 @@ def _samples(name: str, values: Any) -> F32:
         raise ValueError(f"'{name}' is no list of numbers")
     if not all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
         raise ValueError(f"'{name}' holds what is no number")
-    return np.array([math.nan if value is None else value for value in values], np.float32)
+    return as_samples(np.array([math.nan if value is None else value for value in values], np.float64))
 
 
 def _chosen(names: list[str], settings: LineSettings) -> dict[str, tuple[str, int]]:

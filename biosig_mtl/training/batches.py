@@ -68,6 +68,10 @@ class BatchSource:
             tracks, present, reference=self._reference(self.rows[positions.numpy()]) if self.reference else None,
         )  # fmt: skip
 
+    def judged(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the targets (B, T) and weights (B,) of the windows at ``positions`` (B,), without reading their inputs."""
+        return self._targets[positions], self.weight[positions]
+
     def _track(self, name: str, rows: I64) -> tuple[Tensor, Tensor]:
         """Return the scaled waveforms (B, C, L) of a track, and which channels each window has (B, C)."""
         track = self._table.tracks[name]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +22,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from biosig_mtl.training.checkpoint_bounds import (
+    MOST_WORDS,
+    Bounded,
+    check_heads,
+    check_numbers,
+    check_scales,
+    plain_name,
+    read_whole,
+    refused,
+)
 from biosig_mtl.training.prediction import Predicted, mean_of, predict_full
 from biosig_mtl.training.scaling import Scaler
 from biosig_mtl.types import F64, DataError, Head, InputSpec, TrackSpec, WindowTable
@@ -64,15 +76,13 @@ class Ensemble:
 
 def save(folder: Path, name: str, model: nn.Module, scaler: Scaler) -> None:
     """Save one network of `biosig_mtl.models` under its name in ``MODELS``; weights first, words last."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as packed
 
     net: Any = model
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     tensors[FITTED_ROWS] = torch.from_numpy(scaler.fitted_rows)
-    part = folder / f"{WEIGHTS_FILE}.part"
-    save_file(tensors, part)
-    part.replace(folder / WEIGHTS_FILE)
+    _write(folder / WEIGHTS_FILE, packed(tensors))
     content = {
         "format": FORMAT,
         "model": name,
@@ -97,10 +107,9 @@ def collect(folder: Path, saved: Mapping[str, Path], recipe: Mapping[str, Any], 
     members: dict[str, Any] = {}
     for name, place in saved.items():
         content = _read_json(place / MEMBER_FILE)
-        weights = _verified(place / WEIGHTS_FILE, content["sha256"])
-        part = folder / f"{name}.safetensors.part"
-        part.write_bytes(weights)
-        part.replace(folder / f"{name}.safetensors")
+        with refused(place / MEMBER_FILE):
+            weights = _verified(place / WEIGHTS_FILE, content["sha256"])
+        _write(folder / f"{name}.safetensors", weights)
         members[name] = content
     specs = {json.dumps(m.pop("spec"), sort_keys=True) for m in members.values()}
     if len(specs) != 1:
@@ -124,12 +133,16 @@ def load(folder: Path, make: Make) -> Ensemble:
     DataError
         The folder is no model, was written by a newer version, or a file was altered.
     """
-    content = _read_json(folder / MODEL_FILE)
+    path = folder / MODEL_FILE
+    content = _read_json(path)
     if content.get("format") != FORMAT:
-        raise DataError(f"{folder / MODEL_FILE}: has format {content.get('format')}, this version reads {FORMAT}")
-    spec = _spec(content["spec"])
-    members = tuple(_member(folder, name, told, spec, make) for name, told in content["members"].items())
-    return Ensemble(members, spec, content["recipe"], content["extra"], content["versions"])
+        raise DataError(f"{path}: has format {content.get('format')}, this version reads {FORMAT}")
+    with refused(path):
+        check_numbers(content["spec"])
+        spec = _spec(content["spec"])
+        members = tuple(_member(folder, name, told, spec, make) for name, told in content["members"].items())
+        words = [dict(content[key]) for key in ("recipe", "extra", "versions")]
+        return Ensemble(members, spec, *words)
 
 
 def _spec(told: Mapping[str, Any]) -> InputSpec:
@@ -141,16 +154,18 @@ def _spec(told: Mapping[str, Any]) -> InputSpec:
     heads = tuple(Head(**{**head, "edges": tuple(head["edges"])}) for head in told.get("heads", ()))
     names = (tuple(told[key]) for key in ("waveform_channels", "features", "targets"))
     waveform, features, targets = names
+    check_heads(heads, len(targets))
     return InputSpec(waveform, int(told["samples"]), features, targets, tracks, heads)
 
 
 def _member(folder: Path, name: str, told: Mapping[str, Any], spec: InputSpec, make: Make) -> Member:
     from safetensors.torch import load as load_tensors
 
-    path = folder / f"{name}.safetensors"
+    path = folder / plain_name(f"{name}.safetensors")
     tensors: dict[str, Tensor] = load_tensors(_verified(path, told["sha256"]))
     fitted = tensors.pop(FITTED_ROWS).numpy()
-    with torch.random.fork_rng(devices=[]):
+    check_numbers(told["settings"])
+    with torch.random.fork_rng(devices=[]), Bounded(tensors):
         model = make(told["model"], told["settings"], spec)
     try:
         model.load_state_dict(tensors)
@@ -159,13 +174,14 @@ def _member(folder: Path, name: str, told: Mapping[str, Any], spec: InputSpec, m
     model.eval()
     scales = {key: np.array(told["scaler"][key], dtype=np.float64) for key in SCALES}
     tracks = {track: np.array(pair, dtype=np.float64) for track, pair in told["scaler"].get("tracks", {}).items()}
+    check_scales(scales, spec)
     return Member(name, model, Scaler(**scales, fitted_rows=fitted, tracks=tracks, heads=spec.heads))
 
 
 def _verified(path: Path, sha256: str) -> bytes:
     """Return the content of a file whose sum is known; the bytes that were summed are the bytes that are used."""
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except OSError as error:
         raise DataError(f"{path}: missing or not readable: copy the whole model folder") from error
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -179,18 +195,33 @@ def _sha256(path: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(read_whole(path, MOST_WORDS))
     except OSError as error:
         raise DataError(f"{path}: missing or not readable: is {path.parent} a model folder?") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON: the model folder is damaged") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not readable as JSON: needs an object, got {type(content).__name__}")
     return content
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    _write(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a whole file or none, and see it on the disk before it has its name."""
     part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _versions() -> dict[str, str]:

@@ -16,6 +16,8 @@ from biosig_mtl.types import F64
 
 # The losses (T,) of the batch with other weights, by name.
 LossesAt = Callable[[Mapping[str, Tensor]], Tensor]
+# The mean over the processes that share a batch, in place.
+Mean = Callable[[Tensor], Tensor]
 
 
 class Descent:
@@ -36,13 +38,18 @@ class Descent:
         A rule of `AGGREGATORS`, anything else is the plain sum.
     radius
         ρ of `biosig_mtl.training.flatness`; 0 = off.
+    mean
+        Where several processes share a batch: the mean of their gradients. Rules are not linear, so each sees gradients of the
+        whole batch, and the same answer is found everywhere.
     """
 
-    def __init__(self, model: nn.Module, others: Sequence[nn.Parameter], word: str, radius: float) -> None:
+    def __init__(
+        self, model: nn.Module, others: Sequence[nn.Parameter], word: str, radius: float, mean: Mean = lambda x: x
+    ) -> None:
         self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.inputs = [*self.named.values(), *others]
         self.columns = sum(p.numel() for p in self.named.values())
-        self.radius = radius
+        self.radius, self.mean = radius, mean
         self.rule = Aggregation(word)
         self.flat_rule = Aggregation(word)  # one of its own: a rule may remember what it was shown
 
@@ -59,16 +66,19 @@ class Descent:
         """
         tasks = [t for t, here in enumerate(present.tolist()) if here]
         rows, reached = task_gradients([losses[t] for t in tasks], self.inputs)
+        rows = self.mean(rows)
         other = pieces_of(self._other(losses, present, rest), self.inputs, keep=False)
         shared = shared_columns(rows)
         direction = rows.sum(0)
         direction[shared] = self.rule(rows[:, shared])
         if self.radius:
             self._flatten(direction, rows, shared, [_one(losses_at, t) for t in tasks])
-        direction = direction + flattened(other, self.inputs)
+        direction = direction + self.mean(flattened(other, self.inputs))
+        moves = [by_task or by_other is not None for by_task, by_other in zip(reached, other, strict=True)]
+        moved = self.mean(direction.new_tensor(moves)).tolist()
         pieces = torch.split(direction, [p.numel() for p in self.inputs])
-        for p, piece, by_task, by_other in zip(self.inputs, pieces, reached, other, strict=True):
-            p.grad = piece.view_as(p).clone() if by_task or by_other is not None else None
+        for p, piece, here in zip(self.inputs, pieces, moved, strict=True):
+            p.grad = piece.view_as(p).clone() if here else None
         return cosines(rows[:, : self.columns], tasks, len(losses))
 
     @staticmethod
@@ -83,7 +93,7 @@ class Descent:
         for row, into, loss_at in zip(here, flat, losses, strict=True):
             weights = moved_weights(self.named, ascent(row, both, self.radius))
             found = pieces_of(loss_at(weights), list(weights.values()), keep=False)
-            into.copy_(flattened(found, list(weights.values())) - row)
+            into.copy_(self.mean(flattened(found, list(weights.values()))) - row)
         added = flat.sum(0)
         added[both] = self.flat_rule(flat[:, both])
         direction[: self.columns] += added

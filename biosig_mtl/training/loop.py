@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +18,24 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from biosig_mtl.training.aggregation import AGGREGATORS
-from biosig_mtl.training.batches import check_table, shuffled, subject_weights
+from biosig_mtl.training.batches import check_table, subject_weights
+from biosig_mtl.training.compiling import Forward
 from biosig_mtl.training.cosines import cosine_columns, fixed_positions, mean_cosines, measured
 from biosig_mtl.training.descent import Descent
+from biosig_mtl.training.distributed import ALONE, World
+from biosig_mtl.training.distributed_batch import Given, Loader, Shared, digest_of, run_in_turns, start_together
+from biosig_mtl.training.finishing import Side, remarks_on_epochs, set_beside
 from biosig_mtl.training.flatness import Chance
 from biosig_mtl.training.hooks import NO_HOOKS, Hooks
 from biosig_mtl.training.independence import IndependenceTerm, ramp
-from biosig_mtl.training.kernel import choose_share, fit_kernel
+from biosig_mtl.training.loading import ahead, at_once
+from biosig_mtl.training.loading_order import order_of
 from biosig_mtl.training.losses import Objective, mask_coverage
 from biosig_mtl.training.optimiser import groups, rate
 from biosig_mtl.training.precision import autocast, bf16_pays
-from biosig_mtl.training.prediction import EVALUATION_BATCH, as_network, device_of, moved, predict, source_for
+from biosig_mtl.training.prediction import as_network, device_of, moved, predict, source_for
 from biosig_mtl.training.remarks import target_remarks
+from biosig_mtl.training.remembering import remembered, take_up
 from biosig_mtl.training.scaling import Scaler
 from biosig_mtl.training.scoring import validation_scores
 from biosig_mtl.training.settings import TrainingSettings
@@ -49,12 +55,15 @@ OnEpoch = Callable[[Row], None]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The table, which of its rows train and validate, the scaler that was fitted on the training rows, and hooks."""
+    """The table, which of its rows train and validate, the scaler that was fitted on the training rows, hooks, and the
+    processes that train the network together.
+    """
 
     table: WindowTable
     fold: Fold
     scaler: Scaler
     hooks: Hooks = NO_HOOKS
+    world: World = ALONE
 
 
 @dataclass(frozen=True)
@@ -98,16 +107,22 @@ def fit(
     Raises
     ------
     DataError
-        Where the table does not fit the network, the loss stops being finite, or the folder holds another run.
+        Where the table does not fit the network, the loss stops being finite, the folder holds another run, or one of several
+        processes is lost or has other data.
     """
+    world = data.world
     with own_chance(model, seed):
         run = _Run(model, data, settings, seed)
-        if folder is not None and (state := read_state(folder, run.fingerprint)) is not None:
-            run.load_state_dict(state)
+        keep = folder if world.leads else None
+        state = world.same(None if keep is None else read_state(keep, run.fingerprint))
+        if state is not None:
+            take_up(run, state)
+        run.settle()
         while not run.finished:
             row = run.one_epoch()
-            if folder is not None:
-                write_state(folder, run.fingerprint, run.state_dict())
+            world.agree("weights", lambda: digest_of(model))
+            if keep is not None:
+                write_state(keep, run.fingerprint, remembered(run))
             if on_epoch is not None:
                 on_epoch(row)
     return run.result()
@@ -119,7 +134,7 @@ class _Run:
     def __init__(self, model: nn.Module, data: TrainingData, settings: TrainingSettings, seed: int) -> None:
         check_table(data.table, as_network(model).spec)
         table, fold, scaler = data.table, data.fold, data.scaler
-        self.model, self.settings, self.scaler, self.hooks = model, settings, scaler, data.hooks
+        self.model, self.settings, self.scaler, self.hooks, self.world = model, settings, scaler, data.hooks, data.world
         self.fingerprint = fingerprint(settings, seed, fold)
         self.targets = tuple(table.target_names)
         self.spec = as_network(model).spec
@@ -130,18 +145,23 @@ class _Run:
         self.validation = source_for([model], table, fold.validation, scaler)
         self.seed, self.train_subject = seed, table.subject[fold.train]
         self.train_targets = scaler.targets(table.targets[fold.train])
+        self.shared = Shared(data.world, settings)
+        self.forward = Forward(model)
         self.validation_subject = table.subject[fold.validation]
         self.validation_targets = scaler.targets(table.targets[fold.validation])
         self.objective = Objective.fit(self.spec.head, settings.loss, self.train_targets, self.train.weight.numpy())
         device = device_of(model)
         self.severity = Severity(self.train_subject, self.spec.head).to(device) if has_raters(self.spec.head) else None
         self.rng = torch.Generator().manual_seed(seed)
+        self.load = Loader(data.world, self.train, settings, self.spec, self.rng)
         as_network(model).answers.set_target_scale(torch.from_numpy(scaler.target_mean), torch.from_numpy(scaler.target_scale))
         if settings.skip_start == "ridge" and as_network(model).answers.skip is not None:
             start_skip(model, self.train, self.objective, self.train_subject, seed)
+        start_together(data.world, model, self.fingerprint, self.train_targets)
         self.weights = LossWeights(settings.weighting, len(self.targets), settings.fixed_weights).to(device)
         self.term: IndependenceTerm | None = None
         self.optimiser = torch.optim.AdamW(groups(model, [self.weights, self.severity], settings), lr=settings.lr)
+        self.trained = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.descent = self._make_descent()
         self.fixed = fixed_positions(len(self.train), settings.batch_size, seed)
         self.average = {n: p.detach().clone() for n, p in model.named_parameters()} if settings.average else {}
@@ -150,10 +170,20 @@ class _Run:
         self.best_epoch, self.best_score = -1, math.inf
         self.best: dict[str, Tensor] = {}
         self.bf16 = settings.amp == "bf16"
-        if settings.amp == "auto":
-            self.bf16 = bf16_pays(
-                model, moved(self.train.batch(torch.arange(min(len(self.train), settings.batch_size))), model)
-            )
+        self.compiled: bool | None = None
+        self.told: list[str] = []
+
+    def settle(self) -> None:
+        """Choose what is tried out first, unless a state has told: precision, compiling, how chance is shared."""
+        s, first = self.settings, torch.arange(min(len(self.train), self.settings.batch_size))
+        if self.step == 0 and s.amp == "auto":
+            self.bf16 = self.world.same(bf16_pays(self.model, moved(self.train.batch(first), self.model)))
+        drawn = self.shared.prepare(self.model, self.train)
+        if not self.finished and len(first):
+            left = (s.epochs - self.epoch) * math.ceil(len(self.train) / s.batch_size)
+            word = s.compile if self.compiled is None or s.compile == "off" else ("on" if self.compiled else "off")
+            self.forward.settle(word, moved(self.shared.part(self.train, first), self.model), left, bf16=self.bf16)
+        self.told += [said for said in (drawn, self.forward.remark) if said]
 
     def _make_descent(self) -> Descent | None:
         """Return what weighs gradients, None where the gradient of the plain total is all that is needed."""
@@ -161,7 +191,7 @@ class _Run:
         if s.weighting not in AGGREGATORS and not s.flat_radius:
             return None
         others = [p for other in (self.weights, self.severity) if other is not None for p in other.parameters()]
-        return Descent(self.model, others, s.weighting, s.flat_radius)
+        return Descent(self.model, others, s.weighting, s.flat_radius, self.world.mean)
 
     @property
     def finished(self) -> bool:
@@ -174,30 +204,40 @@ class _Run:
         self.model.train()
         tally = Tally(len(self.targets))
         skipped = self.term.skipped if self.term is not None else 0
-        for positions in self._order():
-            batch = self.settings.augmentation.apply(self.train.batch(positions), self.rng, self.spec)
-            self._step(self._with_severity(batch, positions), tally)
+        with self._batches() as batches:
+            for given in batches:
+                self._step(self._with_severity(given), tally)
         self.weights.end_epoch(tally.losses())
         row = self._row(tally, skipped)
         self.epoch += 1
         self.history.append(row)
         return row
 
-    def _with_severity(self, batch: Batch, positions: Tensor) -> Batch:
-        batch = moved(batch, self.model)
-        return batch if self.severity is None else replace(batch, offset=self.severity(positions))
+    def _batches(self) -> AbstractContextManager[Iterator[Given]]:
+        """Return the batches of an epoch, made ahead by a thread where a network would wait for them."""
+        word, on_gpu = self.settings.prefetch, device_of(self.model).type == "cuda"
+        if word == "off" or (word == "auto" and not on_gpu):
+            return nullcontext(at_once(self._order(), self.load))
+        return ahead(self._order(), (lambda positions: self.load(positions).pinned()) if on_gpu else self.load)
+
+    def _with_severity(self, given: Given) -> Given:
+        given = given.placed(device_of(self.model))
+        if self.severity is None:
+            return given
+        return replace(given, own=replace(given.own, offset=self.severity(given.positions[given.rows.run])))
 
     def _order(self) -> Iterable[Tensor]:
         order = self.hooks.order
-        size = self.settings.batch_size
-        return shuffled(len(self.train), size, self.rng) if order is None else order(size, self.rng)
+        return (
+            order_of(self.settings, len(self.train), self.rng) if order is None else order(self.settings.batch_size, self.rng)
+        )
 
-    def _step(self, batch: Batch, tally: Tally) -> None:
+    def _step(self, given: Given, tally: Tally) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.lr * self._rate() * group["share"]
         chance = Chance(self.model) if self.settings.flat_radius else None
         with autocast(self.model, on=self.bf16):
-            out: Output = self.model(batch)
+            out, batch = self.shared(self.forward, given)
         losses, present = self._judge(out.predictions, out.logits, batch)
         tally.add_losses(losses, present)
         each = self.weights.each(losses, present)
@@ -210,9 +250,10 @@ class _Run:
         self.optimiser.zero_grad()
         if self.descent is None:
             total.backward()  # type: ignore[no-untyped-call]
+            self.world.mean_gradients(self.trained)
         else:
             rest = torch.stack([term.to(each) for term in terms]).sum() if terms else None
-            tally.cosines.append(self.descent(each, present, rest, lambda w: self._losses_at(w, batch, chance)))
+            tally.cosines.append(self.descent(each, present, rest, lambda w: self._losses_at(w, given, chance)))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
         self.optimiser.step()
         self.step += 1
@@ -221,13 +262,18 @@ class _Run:
         self._average()
         tally.add(total, norm, out.splits)
 
-    def _losses_at(self, weights: Mapping[str, Tensor], batch: Batch, chance: Chance | None) -> Tensor:
+    def _losses_at(self, weights: Mapping[str, Tensor], given: Given, chance: Chance | None) -> Tensor:
         """Return the weighted losses (T,) of a batch as the network would have them with other weights, by the same chance."""
         assert chance is not None
-        fixed = batch if batch.offset is None else replace(batch, offset=batch.offset.detach())
-        with chance.again(), autocast(self.model, on=self.bf16):
+
+        def forward(batch: Batch) -> Output:
+            fixed = batch if batch.offset is None else replace(batch, offset=batch.offset.detach())
             out: Output = functional_call(self.model, dict(weights), (fixed,))
-        return self.weights.each(*self._judge(out.predictions, out.logits, fixed))
+            return out
+
+        with chance.again(), autocast(self.model, on=self.bf16):
+            out, batch = self.shared(forward, given)
+        return self.weights.each(*self._judge(out.predictions, out.logits, batch))
 
     def _terms(self, out: Output, batch: Batch, tally: Tally) -> Iterator[Tensor]:
         """Yield everything that is added to the losses of the targets."""
@@ -258,11 +304,13 @@ class _Run:
 
     def _dependence(self, splits: Tensor) -> Tensor | None:
         if self.term is None:
-            self.term = self._make_term(splits.shape[1], splits.shape[3])
+            self.make_term(splits.shape[1], splits.shape[3])
+        assert self.term is not None
         return self.term(splits)
 
-    def _make_term(self, splits: int, width: int) -> IndependenceTerm:
-        return IndependenceTerm(self.settings.mi, self.settings.mi_pairs, splits, width, device_of(self.model))
+    def make_term(self, splits: int, width: int) -> None:
+        """Make the term that keeps so many splits of so many features apart."""
+        self.term = IndependenceTerm(self.settings.mi, self.settings.mi_pairs, splits, width, device_of(self.model))
 
     def _rate(self) -> float:
         return rate(self.settings, self.step, len(self.train))
@@ -299,7 +347,7 @@ class _Run:
         """Return the cosines between the gradients of targets: of all steps where these had them, else on one fixed batch."""
         if self.descent is not None or len(self.targets) == 1:
             return mean_cosines(tally.cosines, len(self.targets))
-        batch = self._with_severity(self.train.batch(self.fixed), self.fixed)
+        batch = self._with_severity(Given.alone(self.fixed, self.train.batch(self.fixed))).own
 
         def judge() -> tuple[Tensor, Tensor]:
             out: Output = self.model(batch)
@@ -311,88 +359,29 @@ class _Run:
         if len(self.validation) == 0:
             return np.full(len(self.targets), np.nan)
         self.model.eval()
-        parts, logits = [], []
-        with torch.inference_mode():
-            for batch in self.validation.in_order(EVALUATION_BATCH):
-                here = moved(batch, self.model)
-                out: Output = functional_call(self.model, self.average, (here,)) if self.average else self.model(here)
-                parts.append(out.predictions.float().cpu())
-                logits += [out.logits.float().cpu()] if out.logits is not None else []
-        told = torch.cat(logits) if logits else None
-        return validation_scores(self.objective, torch.cat(parts), told, self.validation_targets, self.validation_subject)
+        predictions, logits = run_in_turns(self.world, self.validation, self._said)
+        return validation_scores(self.objective, predictions, logits, self.validation_targets, self.validation_subject)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that a resumed run needs to end with the same bits."""
-        device = device_of(self.model)
-        return {
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "weights": self.weights.state_dict(),
-            "severity": self.severity.state_dict() if self.severity is not None else None,
-            "term": self.term.state_dict() if self.term is not None else None,
-            "descent": self.descent.state_dict() if self.descent is not None else None,
-            "average": self.average,
-            "best": self.best,
-            "numbers": [self.epoch, self.step, self.best_epoch, self.best_score, self.bf16],
-            "history": self.history,
-            "order": self.rng.get_state(),
-            "chance": torch.get_rng_state(),
-            "device_chance": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where `state_dict` was made."""
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.weights.load_state_dict(state["weights"])
-        if self.severity is not None:
-            self.severity.load_state_dict(state["severity"])
-        if state["term"] is not None:
-            self.term = self._make_term(state["term"]["splits"], state["term"]["width"])
-            self.term.load_state_dict(state["term"])
-        if self.descent is not None:
-            self.descent.load_state_dict(state["descent"])
-        device = device_of(self.model)
-        self.average = {k: v.to(device) for k, v in state["average"].items()}
-        self.best, self.history = state["best"], state["history"]
-        self.epoch, self.step, self.best_epoch, self.best_score, self.bf16 = state["numbers"]
-        self.rng.set_state(state["order"])
-        torch.set_rng_state(state["chance"])
-        if state["device_chance"] is not None:
-            torch.cuda.set_rng_state(state["device_chance"], device)
+    def _said(self, batch: Batch) -> Output:
+        here = moved(batch, self.model)
+        out: Output = functional_call(self.model, self.average, (here,)) if self.average else self.model(here)
+        return out
 
     def result(self) -> FitResult:
         """Put the best weights into the network and say what went wrong."""
         self.model.load_state_dict(self.best)
         self.model.eval()
-        self._set_beside()
+        train = Side(self.train, self.train_targets, self.train_subject)
+        set_beside(self.model, train, Side(self.validation, self.validation_targets, self.validation_subject), self.seed)
         state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         return FitResult(state, tuple(self.history), self.best_epoch, self.best_score, self._warnings())
 
-    def _set_beside(self) -> None:
-        """Fit the kernel beside the network, if it has one, and its share of the prediction."""
-        kernel = getattr(self.model, "beside", None)
-        if kernel is None or len(self.validation) == 0:
-            return
-        values = self.train.linear_inputs()[0][:, : kernel.landmarks.shape[1]]
-        truth = self.train_targets.astype(np.float64)
-        with torch.no_grad():
-            fit_kernel(kernel, values.cpu(), truth, self.train_subject, self.train.weight.double().numpy(), self.seed)
-            batches = (moved(b, self.model) for b in self.validation.in_order(EVALUATION_BATCH))
-            parts = [(self.model(b).predictions, kernel(b)) for b in batches]
-            network, beside = (torch.cat(side).double().cpu().numpy() for side in zip(*parts, strict=True))
-            shares = choose_share(network, beside, self.validation_targets.astype(np.float64), self.validation_subject)
-            kernel.share.copy_(torch.from_numpy(shares))
-
     def _warnings(self) -> tuple[str, ...]:
-        told = []
+        told = list(self.told)
         if self.descent is not None and self.descent.skipped:
             told.append(
                 f"weighting '{self.settings.weighting}' found no direction {self.descent.skipped} times: the sum was taken"
             )
-        if len(self.validation) == 0:
-            told.append("no validation windows: the last epoch was kept, and no kernel stands beside the network")
-        elif self.best_epoch == self.settings.epochs - 1 > 0:
-            told.append(f"the last epoch ({self.best_epoch}) was the best: train longer")
+        told += remarks_on_epochs(self.best_epoch, self.settings.epochs, validated=len(self.validation) > 0)
         known = self.validation_targets if len(self.validation) else None
         return (*told, *target_remarks(self.targets, self.spec.head, self.train_targets, known))

@@ -52,6 +52,20 @@ class TrainingSettings:
         Number of networks, each with its own start and order, whose predictions are averaged.
     severity_ridge
         Weight of the mean squared severity of training raters, for heads of kind ``rasch``.
+    shuffle, block_windows, buffer_blocks
+        Order of an epoch: all ``windows`` at random, or ``blocks`` of ``block_windows`` windows that lie side by side in the
+        store, mixed with ``buffer_blocks`` at a time: for stores that are larger than memory, see
+        `biosig_mtl.training.loading_order`.
+    prefetch
+        Whether a thread makes the next batches while the network works; ``auto`` = on a GPU. The batches are the same.
+    device
+        ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+    compile
+        Whether `torch.compile` makes the forward pass; ``auto`` after a short timing trial. Weights and states are the same.
+    parallel, chance
+        With several training processes (``torchrun``): all work on each ``batch``, or each on its own ``networks``; ``auto``
+        takes networks where each process has four or more. ``chance`` says who draws dropout and augmentation when a batch is
+        shared: for the ``whole`` batch as one process would, or each ``rank`` for its own windows.
     amp
         ``bf16`` mixed precision, ``auto`` after a short timing trial (then two machines may differ in the last digits).
     per_subject
@@ -87,6 +101,14 @@ class TrainingSettings:
     average: float = 0.95
     ensemble: int = 1
     severity_ridge: float = 0.05
+    shuffle: Literal["windows", "blocks"] = "windows"
+    block_windows: int = 256
+    buffer_blocks: int = 32
+    prefetch: Literal["auto", "off", "on"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: Literal["off", "auto", "on"] = "off"
+    parallel: Literal["auto", "batch", "networks"] = "auto"
+    chance: Literal["whole", "rank"] = "whole"
     amp: Literal["off", "auto", "bf16"] = "off"
     per_subject: PerSubject = "none"
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -94,10 +116,9 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
-        counts = {"epochs": self.epochs, "batch_size": self.batch_size, "ensemble": self.ensemble}
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"need {name} >= 1, got {count}")
+        for name in ("epochs", "batch_size", "ensemble", "block_windows", "buffer_blocks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"need {name} >= 1, got {getattr(self, name)}")
         for name in (
             "weight_decay",
             "patience",

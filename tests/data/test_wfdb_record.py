@@ -95,9 +95,48 @@ def test_every_format_holds_what_was_written(tmp_path: Path, fmt: str) -> None:
 
 def test_format_8_goes_on_from_the_sum_of_its_differences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = write(tmp_path, "rec", "8")
-    monkeypatch.setattr("biosig_mtl.data.readers.wfdb_record._SCALE_BLOCK", 100)
+    monkeypatch.setattr("biosig_mtl.data.readers.wfdb_samples._BLOCK", 100)
     record = opened(tmp_path / "rec").read(4.0, 5.0)
     np.testing.assert_allclose(record.channel("ppg").samples, written[500:625, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_blocks_join_without_a_seam(tmp_path: Path, fmt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Formats pack two or three values together, and a block may begin within such a group."""
+    write(tmp_path, "rec", fmt)
+    source = opened(tmp_path / "rec")
+    whole = source.read(1.0, 7.0)
+    monkeypatch.setattr("biosig_mtl.data.readers.wfdb_samples._BLOCK", 14)
+    assert_same(whole, {name: channel.samples for name, channel in source.read(1.0, 7.0).channels.items()})
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_told(tmp_path: Path) -> None:
+    for fmt in ("16", "212", "516"):
+        write(tmp_path, f"rec{fmt}", fmt)
+        source = opened(tmp_path / f"rec{fmt}.hea")
+        data = tmp_path / f"rec{fmt}.dat"
+        data.write_bytes(data.read_bytes()[:300])
+        with pytest.raises(DataError, match=rf"rec{fmt}\.dat: "):
+            source.read()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["rec.dat 516 50/mV 16 0 0 0 0 II"], "FLAC of 2 signals where the header names 1"),
+        (["rec.dat 516x2 50/mV 16 0 0 0 0 II", "rec.dat 516 50/mV 16 0 0 0 0 V"], "FLAC of 2 signals"),
+        (
+            ["rec.dat 508 50/mV 16 0 0 0 0 II", "rec.dat 508 50/mV 16 0 0 0 0 V"],
+            "FLAC of PCM_16 where the header",
+        ),
+        (["rec.dat 516 50/mV 16 0 0 0 0 II", "rec.dat 16 50/mV 16 0 0 0 0 V"], "several formats"),
+    ],
+)
+def test_a_header_that_does_not_fit_its_flac_is_refused(tmp_path: Path, lines: list[str], message: str) -> None:
+    write(tmp_path, "rec", "516")
+    (tmp_path / "rec.hea").write_text("\n".join([f"rec {len(lines)} 125", *lines]) + "\n", encoding="ascii")
+    with pytest.raises(DataError, match=message):
+        opened(tmp_path / "rec.hea").read()
 
 
 def write_multi_rate(folder: Path) -> None:
@@ -327,5 +366,5 @@ def test_opening_reads_no_samples(data_root: Path, monkeypatch: pytest.MonkeyPat
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("samples were read")
 
-    monkeypatch.setattr("wfdb.rdrecord", refuse)
+    monkeypatch.setattr("biosig_mtl.data.readers.wfdb_record.read_digital", refuse)
     assert open_source(entry_for(data_root / "bp/mimic3_atm/3400715.hea")).duration_s == 60

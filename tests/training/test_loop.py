@@ -17,9 +17,11 @@ from biosig_mtl import models
 from biosig_mtl.models.split_merge import SplitMergeSettings
 from biosig_mtl.training.batches import NO_AUGMENTATION, Scaler, spec_of
 from biosig_mtl.training.loop import FitResult, TrainingData, fit, predict
+from biosig_mtl.training.packing import pack
 from biosig_mtl.training.precision import bf16_pays
 from biosig_mtl.training.scoring import subject_mae
 from biosig_mtl.training.settings import TrainingSettings
+from biosig_mtl.training.state import fingerprint
 from biosig_mtl.types import DataError, Fold, WindowTable
 
 MakeTable = Callable[..., WindowTable]
@@ -165,9 +167,16 @@ def test_the_state_of_another_run_or_a_broken_one_is_refused(make_table: MakeTab
     fit(network(table), data, replace(QUICK, epochs=1), 0, tmp_path)
     with pytest.raises(DataError, match="other settings, seed or windows"):
         fit(network(table), data, replace(QUICK, epochs=1), 1, tmp_path)
-    (tmp_path / "state.pt").write_bytes(b"nonsense")
+    (tmp_path / "state.safetensors").write_bytes(pack({"fingerprint": name_of(data), "state": {"model": {}}}))
+    with pytest.raises(DataError, match="the training state does not fit the network"):
+        fit(network(table), data, replace(QUICK, epochs=1), 0, tmp_path)
+    (tmp_path / "state.safetensors").write_bytes(pack({"fingerprint": name_of(data), "state": [1]}))
     with pytest.raises(DataError, match="not readable as a training state"):
         fit(network(table), data, replace(QUICK, epochs=1), 0, tmp_path)
+
+
+def name_of(data: TrainingData) -> str:
+    return fingerprint(replace(QUICK, epochs=1), 0, data.fold)
 
 
 # --------------------------------------------------------------------------------------------------------------- settings

@@ -6,10 +6,7 @@ The set names emotions, not ratings: what the clip was chosen for gives the clas
 from __future__ import annotations
 
 import re
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from numpy.typing import NDArray
 from biosig_mtl.data.affect.trials import Column, Span, files, numbers, option, source_of
 from biosig_mtl.data.found import Found
 from biosig_mtl.data.readers.source import LazySource
+from biosig_mtl.data.readers.spreadsheet import read_sheets
 from biosig_mtl.data.unpickle import read_pickle
 from biosig_mtl.types import DataError, Entry, Label
 
@@ -117,15 +115,9 @@ def _cells(path: Path) -> Iterator[str]:
 
 
 def _sheet(path: Path) -> list[str]:
-    import openpyxl
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # openpyxl warns about styles
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-            rows = list(islice(book.worksheets[0].iter_rows(values_only=True), _MOST_ROWS))
-            book.close()
-    except (zipfile.BadZipFile, OSError, LookupError, ValueError, TypeError, SyntaxError):
+        rows = read_sheets(path)[0][:_MOST_ROWS]
+    except DataError:
         return []
     return [str(cell).strip() for row in rows for cell in row if cell is not None]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from biosig_mtl.data.readers.quoting import shape
 from biosig_mtl.types import F64, DataError, Label
 
 
@@ -35,7 +36,7 @@ def rating(name: str, value: object, scale: tuple[float, float], where: str) -> 
     except (TypeError, ValueError):
         number = math.nan
     if not low <= number <= high:
-        raise DataError(f"{where}: {name} is '{' '.join(str(value).split())[:30]}'; its scale is {low:g} to {high:g}")
+        raise DataError(f"{where}: {name} is '{shape(str(value))}'; its scale is {low:g} to {high:g}")
     return Label(name, number, unit_of(scale), "self")
 
 

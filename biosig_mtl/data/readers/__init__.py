@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from biosig_mtl.data.found import Found
+from biosig_mtl.data.readers.channels import fit
+from biosig_mtl.data.readers.deidentified import open_deidentified
 from biosig_mtl.data.readers.e4 import looks_like_e4, open_e4
 from biosig_mtl.data.readers.edf import open_edf
 from biosig_mtl.data.readers.files import check_file, read_start
@@ -63,6 +65,7 @@ READERS: dict[str, Reader] = {
     "mne": open_mne,
     "e4": open_e4,
     "paired": _reader("readers.paired"),
+    "deidentified": open_deidentified,
     **{name: _reader(f"affect.{name}") for name in _AFFECT},
 }
 
@@ -130,8 +133,8 @@ def entry_for(
     )
     return Entry(
         dataset="own",
-        record=given.stem,
-        subject=given.stem,
+        record=fit(given.stem),
+        subject=fit(given.stem),
         session="1",
         path=given,
         format=form,

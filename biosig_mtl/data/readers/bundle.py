@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
+from biosig_mtl.data.found import Fence
 from biosig_mtl.data.readers.files import check_file
 from biosig_mtl.types import DataError
 
 # As long as the battery of a wristband lasts (48 h), the largest text of it has about 90 MB; text of samples shrinks by about
 # 6, text of nothing but zeros by 1000: a large one of that kind was made to fill the memory.
 _MOST_BYTES = 1 << 28
-_MOST_SHRUNK = 300
+_MOST_SHRUNK = 40
 _SMALL_BYTES = 1 << 22
 _MOST_MEMBERS = 10_000
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError, ValueError)
+_MOST_FILES = 100_000
+_LONGEST_NAME = 1000
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, NotImplementedError, ValueError,
+    LookupError, ArithmeticError, struct.error, AttributeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +51,9 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
     """
     if path.is_dir():
         # Not deeper: somebody may name a folder that holds a whole disk.
-        found = sorted([*path.glob("*"), *path.glob("*/*")])
-        files = {p.relative_to(path).as_posix(): p for p in found if p.is_file() and not _hidden(p.name)}
+        found = sorted(islice(chain(path.glob("*"), path.glob("*/*")), _MOST_FILES))
+        fence = Fence(path)
+        files = {p.relative_to(path).as_posix(): p for p in found if p.is_file() and not _hidden(p.name) and fence.holds(p)}
         yield Bundle(path, tuple(files), lambda name: _whole(files[name]))
         return
     check_file(path)
@@ -51,7 +61,11 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         members = archive.infolist()
         if len(members) > _MOST_MEMBERS:
             raise DataError(f"{path}: the zip claims {len(members)} members, more than any export has")
-        names = tuple(_safe(m.filename, path) for m in members if not m.is_dir())
+        names = tuple(name for name in (_safe(m.filename, path) for m in members) if not name.endswith("/"))
+        if len(set(names)) < len(names):
+            raise DataError(f"{path}: the zip holds two members of one name: refused")
+        if _overlap(members):
+            raise DataError(f"{path}: members of the zip lie in one another, as in a bomb: refused")
         yield Bundle(path, tuple(n for n in names if not _hidden(n)), lambda name: _member(archive, name, path))
 
 
@@ -70,7 +84,7 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
 def _whole(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"{path}: has more than {_MOST_BYTES >> 20} MB")
+            raise DataError(f"{path}: has more than {_MOST_BYTES >> 20} MB; name a file of samples, or cut it")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: not readable: {error.strerror}") from error
@@ -82,7 +96,8 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     dense = info.file_size > _MOST_SHRUNK * max(info.compress_size, 1) and info.file_size > _SMALL_BYTES
     if info.file_size > _MOST_BYTES or dense:
         raise DataError(
-            f"{path}: '{name}' would unpack to {info.file_size >> 20} MB from {info.compress_size >> 10} kB: refused"
+            f"{path}: '{name}' would unpack to {info.file_size >> 20} MB from {info.compress_size >> 10} kB: refused; "
+            "if you know where it comes from, unpack it and name the folder"
         )
     if info.flag_bits & 1:
         raise DataError(f"{path}: '{name}' is encrypted; unpack the zip and name the folder")
@@ -94,9 +109,16 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 
 def _safe(name: str, path: Path) -> str:
     # No name is ever used as a path here; one like these says that the zip was made with no good intent.
-    if re.match(r"([/\\]|[a-zA-Z]:)", name) or ".." in re.split(r"[/\\]", name) or "\0" in name:
+    leads_out = re.match(r"([/\\]|[a-zA-Z]:)", name) or ".." in re.split(r"[/\\]", name)
+    if not name or leads_out or "\0" in name or len(name) > _LONGEST_NAME:
         raise DataError(f"{path}: the zip holds '{name[:80]}', a name that leads out of it: refused")
     return name
+
+
+def _overlap(members: list[zipfile.ZipInfo]) -> bool:
+    """Tell whether two members share bytes: a kilobyte could then be unpacked any number of times."""
+    spans = sorted((m.header_offset, m.header_offset + 30 + m.compress_size) for m in members)
+    return any(stop > start for (_, stop), (start, _) in pairwise(spans))
 
 
 def _hidden(name: str) -> bool:

@@ -34,6 +34,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 # Of these kinds a record has one channel that counts; of EEG, EMG, EOG and acceleration it has several.
 _SINGLE = ("ppg", "ecg", "abp", "eda", "resp", "temp")
 _SEVERAL = ("eeg", "emg", "eog", "acc")
+LONGEST_NAME = 80
 # Values that a data set gives again and again; only by our own name: a column of that name may be anything.
 LABELS = ("valence", "arousal", "dominance", "liking", "stress")
 
@@ -59,7 +60,7 @@ def guess_kind(name: str) -> tuple[str, int]:
     >>> guess_kind("PLETH"), guess_kind("MCL1"), guess_kind("CVP")
     (('ppg', 0), ('ecg', 9), ('other', 0))
     """
-    word = name.strip(" '\"\t").lower()
+    word = name.strip(" '\"\t").lower()[:LONGEST_NAME]
     for kind, patterns in NAMES.items():
         for rank, pattern in enumerate(patterns):
             if re.fullmatch(pattern, word):
@@ -98,6 +99,32 @@ def match(present: Sequence[str], wanted: Mapping[str, tuple[str, ...]], where: 
     return chosen
 
 
+def shown(name: str) -> str:
+    r"""Return a name of a stranger's file fit for a line, a page and a column: one line, no letters that steer a terminal.
+
+    >>> shown("PPG\x1b[31m\nred")
+    'PPG�[31m red'
+    """
+    line = " ".join(name.split())
+    line = line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def fit(name: str) -> str:
+    """Return a name of a record fit for a table as well: see `shown`; one that a spreadsheet would compute gets ``_`` in front.
+
+    >>> fit("=cmd|' /C calc'!A0"), fit("-12"), fit("S01/1")
+    ("_=cmd|' /C calc'!A0", '-12', 'S01/1')
+    """
+    line = shown(name)
+    return f"_{line}" if is_formula(line) else line
+
+
+def is_formula(name: str) -> bool:
+    """Tell whether a spreadsheet that opens a CSV would take a cell for something to compute; a number is none."""
+    return name[:1] in {"=", "+", "@", "-"} and not re.fullmatch(r"[-+]?[\d.,]*", name)
+
+
 def _guess(present: Sequence[str]) -> dict[str, tuple[str, int]]:
     guesses = [(*guess_kind(name), position) for position, name in enumerate(present)]
     chosen: dict[str, tuple[str, int]] = {}
@@ -114,7 +141,7 @@ def _guess(present: Sequence[str]) -> dict[str, tuple[str, int]]:
 def _own_names(present: Sequence[str], positions: Sequence[int], kind: str) -> dict[str, tuple[str, int]]:
     chosen: dict[str, tuple[str, int]] = {}
     for position in positions:
-        name = present[position].strip() or f"channel_{position + 1}"
+        name = shown(present[position]) or f"channel_{position + 1}"
         unique = name if name not in chosen else f"{name}#{position + 1}"
         chosen[unique] = (kind, position)
     return chosen

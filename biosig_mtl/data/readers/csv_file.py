@@ -13,11 +13,18 @@ import numpy as np
 
 from biosig_mtl.data.readers.clock import in_seconds, parse_clock
 from biosig_mtl.data.readers.files import check_file, read_start
+from biosig_mtl.data.readers.quoting import shape, shaped
 from biosig_mtl.types import F64, I64, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LONGEST_LINE = 1 << 18
+"""Bytes of a line. A row of 256 electrodes has 4 kB; a file that never ends its line would be kept in memory whole."""
+MOST_COLUMNS = 4096
+LONGEST_STAMP = 64
+"""Letters of a time stamp."""
+_LONGEST_HEAD = 200
 _ROWS_PER_MARK = 1 << 15
 _BLOCK_BYTES = 1 << 22
 # Quotes and the brackets around time stamps carry nothing in a table of numbers; some exports quote whole lines.
@@ -60,19 +67,16 @@ class CsvTable:
         """
         import pandas as pd
 
-        mark = int(np.searchsorted(self.marks[:, 0], first, "right")) - 1
-        after = int(np.searchsorted(self.marks[:, 0], stop, "left"))
         wanted = sorted({*columns, *([time] if time is not None else [])})
+        text = self._text(first, stop)
         try:
             frame = pd.read_csv(
-                io.StringIO(self._text(mark, after)),
+                io.StringIO(text),
                 sep=r"\s+" if self.delimiter == " " else self.delimiter,
                 header=None,
                 index_col=False,
                 names=range(len(self.names)),
                 usecols=wanted,
-                skiprows=first - int(self.marks[mark, 0]),
-                nrows=stop - first,
                 decimal=self.decimal,
                 na_values=_MISSING,
                 low_memory=False,
@@ -80,7 +84,7 @@ class CsvTable:
                 quoting=csv.QUOTE_NONE,
             )
         except (ValueError, OSError) as error:
-            what = str(error).splitlines()[0][:100]
+            what = shaped(str(error).splitlines()[0])[:100]
             raise DataError(f"{self.path}: not readable near line {self.line(first)}: {what}") from error
         if len(frame) != stop - first:
             raise DataError(f"{self.path}: holds {len(frame)} of the {stop - first} rows that follow line {self.line(first)}")
@@ -93,19 +97,42 @@ class CsvTable:
         """Return the line of a row, counted from 1 as editors do."""
         return row + 1 + self.heading_lines
 
-    def _text(self, mark: int, after: int) -> str:
-        """Return the text between two marks without quotes and brackets."""
+    def _text(self, first: int, stop: int) -> str:
+        """Return the text of the rows ``first`` up to ``stop`` without quotes and brackets."""
+        mark = int(np.searchsorted(self.marks[:, 0], first, "right")) - 1
+        after = int(np.searchsorted(self.marks[:, 0], stop, "left"))
         begin = int(self.marks[mark, 1])
         with self.path.open("rb") as stream:
             stream.seek(begin)
             data = stream.read(int(self.marks[after, 1]) - begin if after < len(self.marks) else -1)
+        # Cut here, not by pandas: what it skips are lines, and empty lines are no rows.
+        starts = np.append(_row_starts(data if data.endswith(b"\n") else data + b"\n"), len(data))
+        low, high = (min(row - int(self.marks[mark, 0]), len(starts) - 1) for row in (first, stop))
+        data = data[int(starts[low]) : int(starts[high])]
+        self._check_rows(data, first)
         return data.decode(self.encoding, errors="replace").translate(_NOISE)
 
+    def _check_rows(self, data: bytes, first: int) -> None:
+        """Refuse zero bytes, and rows with more cells than the heading: the parser of pandas may not be shown them."""
+        if b"\0" in data:
+            raise DataError(f"{self.path}: holds zero bytes after line {self.line(first)}: is it damaged?")
+        cells = row_widths(data, self.delimiter)
+        wrong = np.flatnonzero(cells > len(self.names))
+        if wrong.size:
+            row = int(wrong[0])
+            raise DataError(f"{self.path}, line {self.line(first + row)}: {cells[row]} cells; its table has {len(self.names)}")
+
     def _seconds(self, stamps: pd.Series[Any], first: int) -> F64:
-        if stamps.dtype.kind in "fi" and stamps.notna().all():
+        if stamps.dtype.kind in "fi" and np.isfinite(stamps.to_numpy()).all():
             return in_seconds(stamps.to_numpy(dtype=np.float64))
-        words = stamps.fillna("").to_numpy(dtype=str)
-        return parse_clock(np.char.strip(words), str(self.path), self.line(first))
+        words = stamps.astype(str).where(stamps.notna(), "").str.strip()
+        # A table of texts is as wide as its longest: one long cell would take its length once a row.
+        long = np.flatnonzero(words.str.len() > LONGEST_STAMP)
+        if long.size:
+            spot = int(long[0])
+            where = f"{self.path}, line {self.line(first + spot)}"
+            raise DataError(f"{where}: time stamp '{shape(words.iloc[spot])}' is not readable")
+        return parse_clock(words.to_numpy(dtype=str), str(self.path), self.line(first))
 
     def _numbers(self, values: pd.Series[Any], first: int, name: str) -> F64:
         import pandas as pd
@@ -119,34 +146,78 @@ class CsvTable:
             if wrong.size:
                 spot = int(wrong[0])
                 line = self.line(first + spot)
-                raise DataError(f"{self.path}, line {line}: '{texts.iloc[spot][:30]}' in column '{name}' is no number")
+                raise DataError(f"{self.path}, line {line}: '{shape(texts.iloc[spot])}' in column '{name}' is no number")
         return values.to_numpy(dtype=np.float64)
 
 
 def open_csv(path: Path) -> CsvTable:
     """Look at the start of a table, and count its rows."""
-    check_file(path)
-    head = read_start(path, 1 << 16)
+    size = check_file(path)
+    head = read_start(path, LONGEST_LINE)
     if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         raise DataError(f"{path}: UTF-16 tables are not readable; save it as UTF-8")
     encoding, skip = _encoding(head)
     if b"\0" in head[skip:]:
         raise DataError(f"{path}: is not a text table (it holds zero bytes)")
-    text = head[skip:].decode(encoding, errors="replace")
-    lines = [line.translate(_NOISE) for line in text.splitlines()]
-    filled = [line for line in lines if line.strip()]
-    if not filled:
-        raise DataError(f"{path}: the table holds nothing")
+    filled = _first_lines(head[skip:], encoding, path, whole=size <= len(head))
     delimiter = _delimiter(filled)
     table = [_cells(line, delimiter) for line in filled[:4]]
     headings = _headings(table)
     if headings == len(filled):
         raise DataError(f"{path}: has a heading and no rows")
     names, units = _names(table, headings)
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{path}: has {len(names)} columns; need a column a channel and a row a sample: is it on its side?")
     marks, rows = _marks(path, skip, headings)
     body = filled[headings : headings + 50]
     decimal = "," if delimiter != "," and any("," in line for line in body) and not any("." in line for line in body) else "."
     return CsvTable(path, encoding, delimiter, decimal, names, units, rows, headings, marks)
+
+
+def _first_lines(head: bytes, encoding: str, path: Path, *, whole: bool) -> list[str]:
+    """Return the first lines that hold something; of a file that goes on, only those that are whole."""
+    if not whole:
+        head = head[: head.rfind(b"\n") + 1]
+        if not head:
+            raise _too_long(path, 1)
+    lines = head.decode(encoding, errors="replace").translate(_NOISE).splitlines()
+    filled = [line for line in lines[:200] if line.strip()]
+    if not filled:
+        raise DataError(f"{path}: the table holds nothing")
+    return filled
+
+
+def _too_long(path: Path, line: int) -> DataError:
+    return DataError(f"{path}, line {line}: longer than {LONGEST_LINE >> 10} kB: is it a text table with a row a sample?")
+
+
+def row_widths(data: bytes, delimiter: str) -> I64:
+    """Return the number of cells (row,) of each line that holds something; a delimiter that ends a line begins no cell."""
+    codes = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(codes == 10)
+    ends = np.append(ends, codes.size) if codes.size and codes[-1] != 10 else ends
+    space = (codes == 32) | (codes == 9) | (codes == 13)
+    inside = ~space & (codes != 10)
+    if delimiter == " ":
+        marks = np.flatnonzero(inside & ~np.concatenate([[False], inside[:-1]]))
+        cells = np.diff(np.searchsorted(marks, ends), prepend=0)
+    else:
+        inside = inside & (codes != ord(delimiter))
+        marks, filled = np.flatnonzero(codes == ord(delimiter)), np.flatnonzero(inside)
+        through = np.searchsorted(filled, ends)
+        last = np.where(through > 0, filled[through - 1] if filled.size else 0, -1)
+        before = np.concatenate([[0], np.searchsorted(marks, ends)[:-1]])
+        # Delimiters after the last cell that holds something are no cells.
+        cells = np.maximum(np.searchsorted(marks, last) - before, 0) + 1
+    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64) if ends.size else np.empty(0, np.int64)
+    lengths = ends - starts
+    blank = (
+        (lengths == 0) | ((lengths == 1) & (codes[np.minimum(starts, codes.size - 1)] == 13))
+        if ends.size
+        else np.empty(0, bool)
+    )
+    out: I64 = cells[~blank]
+    return out
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -195,7 +266,7 @@ def _names(table: list[list[str]], headings: int) -> tuple[tuple[str, ...], tupl
     names = []
     for number, head in enumerate(heads):
         # A unit may stand in the name itself: "Time [s]" has lost its brackets by now, "PPG (a.u.)" has not.
-        found = re.fullmatch(r"(.*?)\s*\((.*)\)", head)
+        found = re.fullmatch(r"(.*?)\s*\((.*)\)", head) if len(head) <= _LONGEST_HEAD else None
         names.append((found[1] if found else head) or f"column_{number + 1}")
         units[number] = units[number] or (found[2] if found else "")
     return tuple(names), tuple(units)
@@ -214,6 +285,8 @@ def _marks(path: Path, skip: int, headings: int) -> tuple[I64, int]:
             starts = _row_starts(data[:cut])
             row = _note(marks, starts, row, offset)
             offset, pending = offset + cut, data[cut:]
+            if len(pending) > LONGEST_LINE:
+                raise _too_long(path, row + headings + 1)
         if pending.strip():
             row = _note(marks, np.zeros(1, np.int64), row, offset)
     if row <= 0:

@@ -8,7 +8,6 @@ zero is the start of the earliest; where one has no sample it is NaN.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from biosig_mtl.data.found import Found, natural
+from biosig_mtl.data.patterns import subject_in, subject_pattern
 from biosig_mtl.data.readers.channels import kind_of, match
 from biosig_mtl.data.readers.e4_session import NAME, STREAMS, Session, Stream, fault_of, read_session
 from biosig_mtl.data.readers.source import LazySource
@@ -53,11 +53,9 @@ def list_e4(root: Path, options: Mapping[str, Any]) -> Iterator[Found]:
         ``subject_pattern`` is no regular expression with that group.
     """
     try:
-        pattern = re.compile(str(options.get("subject_pattern", r"(?P<subject>[^/]+)")))
-    except re.error as error:
-        raise RecipeError(f"options.subject_pattern: no regular expression: {error}") from error
-    if "subject" not in pattern.groupindex:
-        raise RecipeError("options.subject_pattern: need a group (?P<subject>...)")
+        pattern = subject_pattern(str(options.get("subject_pattern", r"(?P<subject>[^/]+)")))
+    except ValueError as error:
+        raise RecipeError(f"options.subject_pattern: {error}") from error
     folders = {p.parent for p in root.rglob("*.csv") if NAME.fullmatch(p.name) and p.stem.lower()[:3] in {"bvp", "eda"}}
     paths = sorted([*folders, *root.rglob("*.zip")], key=lambda p: natural(p.as_posix()))
     if not paths:
@@ -65,8 +63,7 @@ def list_e4(root: Path, options: Mapping[str, Any]) -> Iterator[Found]:
     for path in paths:
         place = path.with_suffix("") if path.suffix.lower() == ".zip" else path
         record = place.relative_to(root).as_posix() if path != root else root.name
-        found = pattern.search(record)
-        yield Found(record, found["subject"] if found else record, path, reason=fault_of(path))
+        yield Found(record, subject_in(pattern, record) or record, path, reason=fault_of(path))
 
 
 def looks_like_e4(path: Path) -> bool:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from biosig_mtl.data.readers.bundle import Bundle, open_bundle
+from biosig_mtl.data.readers.channels import shown
+from biosig_mtl.data.readers.quoting import shape
 from biosig_mtl.data.readers.samples import as_samples, parse_numbers
 from biosig_mtl.types import F32, F64, DataError
 
@@ -36,7 +38,11 @@ NAME = re.compile(r"(bvp|eda|temp|acc|hr|ibi|tags)([_ -][^/]*)?\.csv", re.IGNORE
 # Twice as long as the battery lasts: one of the numbers in the headers is wrong.
 _LONGEST_S = 4 * 86400.0
 _FASTEST_HZ = 1024.0
+_LATEST_UNIX = 1e11
 _DIRECTORY_BYTES = 4096
+_STRETCH_BYTES = 1 << 22
+# Samples of NaN that a stream may be filled up with, so that it lasts as long as the others: 18 hours of the pulse.
+_MOST_FILLED = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +109,30 @@ def _read(path: Path) -> Session:
                     streams[key] = stream
         if "tags" in files:
             tags = _numbers(bundle.read(files["tags"]), files["tags"], path)
+            tags = tags[np.abs(tags) < _LATEST_UNIX]
         if "ibi" in files:
             lines = bundle.read(files["ibi"]).strip().count(b"\n")
             notes.append(
-                f"{_short(files['ibi'])}: {lines} intervals of the device are not used; beats come from the pulse wave"
+                f"{shown(_short(files['ibi']))}: {lines} intervals of the device are not used; beats come from the pulse wave"
             )
     if not streams:
         raise DataError(f"{path}: none of its files holds samples ({'; '.join(notes) or 'all are empty'})")
-    session = Session(path, streams, tags, tuple(notes))
-    if session.stop_unix - session.start_unix > _LONGEST_S:
+    return _check_length(Session(path, streams, tags, tuple(notes)))
+
+
+def _check_length(session: Session) -> Session:
+    """Refuse files that lie so far apart in time that one of the numbers in their headers is wrong."""
+    path, streams = session.path, session.streams
+    length_s = session.stop_unix - session.start_unix
+    if length_s > _LONGEST_S:
         starts = ", ".join(f"{s.file} {s.start_unix:.0f}" for s in streams.values())
         raise DataError(f"{path}: its files lie more than four days apart ({starts}): they are not one session")
+    lost = next((s for s in streams.values() if length_s * s.fs - len(s.samples) > _MOST_FILLED), None)
+    if lost is not None:
+        raise DataError(
+            f"{path}: {lost.file} has {len(lost.samples) / lost.fs:.0f} s, all files together last {length_s:.0f} s: "
+            "they are not one session"
+        )
     return session
 
 
@@ -149,10 +168,12 @@ def _short(member: str) -> str:
 
 def _parse(data: bytes, member: str, columns: int, path: Path, notes: list[str]) -> Stream | None:
     """Read one stream; one that holds no sample is told in the notes."""
-    file = _short(member)
-    head, _, body = data.partition(b"\n")
-    rate, _, body = body.partition(b"\n")
-    if not body.strip():
+    file = shown(_short(member))
+    # Positions, not parts: a text of a day is not to be held twice.
+    first = data.find(b"\n") + 1 or len(data)
+    second = data.find(b"\n", first) + 1 or len(data)
+    head, rate = data[:first], data[first:second]
+    if not data[second:].strip():
         notes.append(f"{file}: holds no samples")
         return None
     starts, rates = _numbers(head, member, path), _numbers(rate, member, path, line=2)
@@ -163,13 +184,24 @@ def _parse(data: bytes, member: str, columns: int, path: Path, notes: list[str])
     start, fs = float(starts[0]), float(rates[0])
     if not (1 <= fs <= _FASTEST_HZ and fs % 1 == 0):
         raise DataError(f"{path}: {file}, line 2: {fs:g} Hz is not a rate in whole samples per second")
-    if not 0 < start < 1e11:
+    if not 0 < start < _LATEST_UNIX:
         raise DataError(f"{path}: {file}, line 1: {start:g} is no time in seconds since 1970")
-    values = _numbers(body, member, path, line=3)
+    values = _samples(data, second, member, path)
     if values.size % columns:
         notes.append(f"{file}: ends within a line: it was cut")
-    samples = values[: values.size // columns * columns].reshape(-1, columns)
-    return Stream(file, start, fs, as_samples(samples))
+    return Stream(file, start, fs, values[: values.size // columns * columns].reshape(-1, columns))
+
+
+def _samples(data: bytes, begin: int, member: str, path: Path) -> F32:
+    """Parse numbers from a place on, a stretch of lines at a time: a number takes less room than its text only in the end."""
+    parts: list[F32] = []
+    line = 3
+    while begin < len(data):
+        stop = data.find(b"\n", begin + _STRETCH_BYTES) + 1 or len(data)
+        stretch = data[begin:stop]
+        parts.append(as_samples(_numbers(stretch, member, path, line)))
+        line, begin = line + stretch.count(b"\n"), stop
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
 
 
 def _numbers(data: bytes, member: str, path: Path, line: int = 1) -> F64:
@@ -177,7 +209,7 @@ def _numbers(data: bytes, member: str, path: Path, line: int = 1) -> F64:
     values = parse_numbers(data)
     if values is None:
         number, text = next(_wrong(data.splitlines()), (0, "?"))
-        raise DataError(f"{path}: {_short(member)}, line {line + number}: '{text}' is no number")
+        raise DataError(f"{path}: {_short(member)}, line {line + number}: '{shape(text)}' is no number")
     return values
 
 

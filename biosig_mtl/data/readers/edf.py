@@ -14,13 +14,18 @@ import numpy as np
 
 from biosig_mtl.data.readers.channels import match
 from biosig_mtl.data.readers.files import check_file, read_start
-from biosig_mtl.data.readers.source import LazySource
+from biosig_mtl.data.readers.quoting import shape
+from biosig_mtl.data.readers.source import LazySource, plain_text
 from biosig_mtl.types import F32, F64, I64, ChannelInfo, DataError, Entry
 
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 # Widths of the header's columns: label, transducer, unit, physical min and max, digital min and max, filter, samples, reserved.
 _WIDTHS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 _LARGEST = 1e30
+# The count of signals has four places; a recording of a year at 1 MHz has fewer than this many samples a second.
+_MOST_SIGNALS = 9999
+_FASTEST_HZ = 1e7
+_LARGEST_SAMPLE = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +62,16 @@ class _Layout:
             for number in range(self.records):
                 stream.seek(self.start + (number * self.record_samples + stamps.at) * self.width)
                 text = stream.read(stamps.samples * self.width).split(b"\x14")[0].split(b"\x15")[0]
-                try:
-                    found[number] = float(text)
-                except ValueError:
-                    continue
+                onset = _onset(text)
+                found[number] = onset if abs(onset) < _LARGEST else np.nan
         return found
+
+
+def _onset(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
 
 
 def open_edf(entry: Entry) -> LazySource:
@@ -116,18 +126,15 @@ def _layout(path: Path) -> tuple[_Layout, tuple[str, ...]]:
     bdf = head[:1] == b"\xff"
     if not (bdf or head[:8].strip() == b"0") or len(head) < 256:
         raise DataError(f"{path}: is no EDF or BDF file, or ends within its header")
-    start, promised, count = (_integer(head[a:b], path) for a, b in ((184, 192), (236, 244), (252, 256)))
+    start, promised = _integer(head[184:192], path), _integer(head[236:244], path)
     seconds = _decimal(head[244:252], path)
-    body = read_start(path, 256 * (count + 1))[256:]
-    if len(body) < 256 * count or size < start or count < 1:
-        raise DataError(f"{path}: ends within its header ({size} of {start} bytes)")
-    if start < 256 * (count + 1):
-        raise DataError(f"{path}: the header of {count} signals claims only {start} bytes")
-    signals = _signals(body, count, path)
+    signals = _described(path, size, start, _integer(head[252:256], path))
     width = 3 if bdf else 2
     record_bytes = width * sum(s.samples for s in signals)
     if record_bytes == 0 or not seconds > 0:
         raise DataError(f"{path}: data records of {seconds:g} s with {record_bytes} bytes cannot be read")
+    if max(s.samples for s in signals) / seconds > _FASTEST_HZ:
+        raise DataError(f"{path}: data records of {seconds:g} s would mean more than {_FASTEST_HZ:g} samples a second")
     held = (size - start) // record_bytes
     notes: tuple[str, ...] = ()
     if promised < 0:
@@ -139,6 +146,16 @@ def _layout(path: Path) -> tuple[_Layout, tuple[str, ...]]:
         raise DataError(f"{path}: holds no complete data record")
     interrupted = head[192:197] in {b"EDF+D", b"BDF+D"}
     return _Layout(path, start, width, records, seconds, signals, interrupted), notes
+
+
+def _described(path: Path, size: int, start: int, count: int) -> tuple[_Signal, ...]:
+    """Return the signals of a header; nothing is read for a number of them that its four places cannot hold."""
+    body = read_start(path, 256 * (count + 1))[256:] if 1 <= count <= _MOST_SIGNALS else b""
+    if len(body) < 256 * count or size < start or not body:
+        raise DataError(f"{path}: ends within its header ({size} of {start} bytes)")
+    if start < 256 * (count + 1):
+        raise DataError(f"{path}: the header of {count} signals claims only {start} bytes")
+    return _signals(body, count, path)
 
 
 def _signals(body: bytes, count: int, path: Path) -> tuple[_Signal, ...]:
@@ -158,6 +175,8 @@ def _signals(body: bytes, count: int, path: Path) -> tuple[_Signal, ...]:
         length = _integer(samples[n], path)
         if length < 0:
             raise DataError(f"{path}: signal {n + 1} claims {length} samples in a data record")
+        if not abs(gain) * 2.0**23 + abs(offset) < _LARGEST_SAMPLE:
+            raise DataError(f"{path}: signal {n + 1} has a range that makes no samples: {physical} for {digital}")
         signals.append(_Signal(_text(labels[n]), _text(units[n]), gain, offset, length, first))
         first += length
     return tuple(signals)
@@ -166,9 +185,9 @@ def _signals(body: bytes, count: int, path: Path) -> tuple[_Signal, ...]:
 def _text(word: bytes) -> str:
     # The standard says ASCII; files with UTF-8 or Latin-1 labels are common.
     try:
-        return word.decode("utf-8").strip(" \0")
+        return plain_text(word.decode("utf-8"))
     except UnicodeDecodeError:
-        return word.decode("latin-1").strip(" \0")
+        return plain_text(word.decode("latin-1"))
 
 
 def _integer(word: bytes, path: Path) -> int:
@@ -179,10 +198,10 @@ def _decimal(word: bytes, path: Path) -> float:
     try:
         value = float(word.replace(b",", b".").strip(b" \0") or b"0")
     except ValueError as error:
-        raise DataError(f"{path}: header holds '{' '.join(word.decode('latin-1').split())}' where a number belongs") from error
+        raise DataError(f"{path}: header holds '{shape(word.decode('latin-1'))}' where a number belongs") from error
     # Larger ones are no quantity: samples made of them would not fit into single precision.
     if not abs(value) < _LARGEST:
-        raise DataError(f"{path}: header holds '{word.decode('latin-1').strip()}' where a number belongs")
+        raise DataError(f"{path}: header holds '{shape(word.decode('latin-1'))}' where a number belongs")
     return value
 
 

@@ -17,7 +17,9 @@ import numpy as np
 
 from biosig_mtl.data.affect.options import needed
 from biosig_mtl.data.affect.ratings import rating, scale_of
-from biosig_mtl.data.found import Found, read_index
+from biosig_mtl.data.found import Fence, Found, read_index, showable
+from biosig_mtl.data.patterns import inside
+from biosig_mtl.data.readers.quoting import shape
 from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.recipe import build
 from biosig_mtl.types import F32, Channel, ChannelInfo, DataError, Entry, Source
@@ -25,6 +27,10 @@ from biosig_mtl.types import F32, Channel, ChannelInfo, DataError, Entry, Source
 Span = Literal["first", "common", "union"]
 # A part is read a little wider than asked for, since its frames may be as long as a second.
 _MARGIN_S = 2.0
+LONGEST_S = 31 * 86400.0
+"""Files of one record do not lie further apart, and no record lasts longer."""
+# Samples of NaN where a file has nothing are not written in it: a small one could ask for much memory with a large offset.
+_MOST_FILLED = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,11 @@ class PairedFile:
     offset: str = ""
     offset_s: float = 0.0
     channels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense."""
+        if not abs(self.offset_s) <= LONGEST_S:
+            raise ValueError(f"need an offset_s within {LONGEST_S:g} s, got {self.offset_s}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ class PairedIndex:
         """Refuse nonsense."""
         if not self.parts:
             raise ValueError("need at least one file in parts")
+        inside(self.index, "file of the index")
         for unit in self.labels.values():
             scale_of(unit)
 
@@ -149,9 +161,9 @@ def _row(found: Found, row: Mapping[str, str], settings: PairedIndex, root: Path
 
 def _inside(root: Path, cell: str, where: str) -> Path:
     relative = PurePosixPath(cell)
-    if relative.is_absolute() or ".." in relative.parts or "\\" in cell:
-        raise DataError(f"{where}: '{' '.join(cell.split())[:80]}' leads out of the folder")
     file = root / relative
+    if relative.is_absolute() or not showable(cell) or "\\" in cell or not Fence(root).holds(file):
+        raise DataError(f"{where}: '{' '.join(cell.split())[:80]}' leads out of the folder")
     if not file.exists():
         raise DataError(f"{where}: {' '.join(cell.split())[:80]} is missing")
     return file
@@ -168,8 +180,7 @@ def _number(row: Mapping[str, str], column: str, where: str) -> float:
     except (KeyError, ValueError):
         value = math.nan
     if not math.isfinite(value):
-        cell = " ".join(row.get(column, "").split())[:30]
-        raise DataError(f"{where}: '{cell}' in column '{column}' is no number")
+        raise DataError(f"{where}: '{shape(row.get(column, ''))}' in column '{column}' is no number")
     return value
 
 
@@ -192,6 +203,7 @@ def open_paired(entry: Entry) -> LazySource:
     rest = _rest(entry, origin)
     # Times within the last second: the frame is filled up with NaN, nothing is cut.
     frames = math.ceil(end - origin - 1e-6)
+    _check_filled(parts, frames, entry)
     empty = [(part, part.source.read(0.0, 0.0)) for part in parts]
     seams = np.concatenate([told.seams_s + part.offset_s - origin for part, told in empty])
     own = empty[0][1].baseline_s
@@ -206,6 +218,16 @@ def open_paired(entry: Entry) -> LazySource:
         notes=(*dict.fromkeys(note for _, told in empty for note in told.notes), *notes),
         baseline_s=rest or ((own[0] - origin, own[1] - origin) if own else None),
     )
+
+
+def _check_filled(parts: Sequence[_Part], frames: int, entry: Entry) -> None:
+    """Refuse a record that would be mostly nothing."""
+    held = sum(part.source.duration_s * info.fs for part in parts for info in part.channels.values())
+    asked = frames * sum(info.fs for part in parts for info in part.channels.values())
+    if asked - held > _MOST_FILLED:
+        raise DataError(
+            f"{entry.path}: {entry.record}: lasts {frames} s, of which its files hold {held / asked:.1%}; look at offset_s"
+        )
 
 
 def _rest(entry: Entry, origin: float) -> tuple[float, float] | None:
@@ -230,7 +252,7 @@ def _open_parts(entry: Entry) -> list[_Part]:
         source = open_source(replace(entry, path=path, format=str(words["format"]), channels=wanted, options={}))
         infos = {name: info for name, info in source.channels.items() if name not in taken and (not own or name in own)}
         for name, info in infos.items():
-            if info.fs != int(info.fs):
+            if not math.isfinite(info.fs) or info.fs != int(info.fs):
                 raise DataError(f"{path}: '{name}' has {info.fs:g} Hz; files of one record need whole samples per second")
         taken |= set(infos)
         parts.append(_Part(source, float(words.get("offset_s", 0.0)), infos))
@@ -250,10 +272,12 @@ def _extent(parts: Sequence[_Part], entry: Entry) -> tuple[float, float, tuple[s
     where = f"{entry.path}: {entry.record}"
     if end <= begin:
         raise DataError(f"{where}: its files have no time in common; look at offset_s")
+    if end - begin > LONGEST_S:
+        raise DataError(f"{where}: its files together last {end - begin:g} s, more than a month; look at offset_s")
     if not entry.options.get("clip"):
         return begin, end, ()
     start, stop, rest = (float(x) for x in entry.options["clip"])
-    if not (begin <= start < stop and start < end and rest >= 0):
+    if not (begin <= start < stop and start < end and 0 <= rest <= LONGEST_S and math.isfinite(stop)):
         raise DataError(
             f"{where}: {start:g} to {stop:g} s is no part of the recording, which lasts from {begin:g} to {end:g} s"
         )

@@ -5,22 +5,24 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from biosig_mtl.data.readers.channels import match
+from biosig_mtl.data.readers.channels import match, shown
 from biosig_mtl.data.readers.files import check_file, read_start
+from biosig_mtl.data.readers.quoting import shape
+from biosig_mtl.data.readers.samples import as_samples, parse_numbers
 from biosig_mtl.data.readers.source import LazySource
+from biosig_mtl.data.readers.spreadsheet import Cell, Row, read_sheets
 from biosig_mtl.types import F32, ChannelInfo, DataError, Entry, Label, Rejected
 
 FS_HZ = 1000.0
 SAMPLES = 2100
-_NAME = re.compile(r"(?P<subject>\d+)_(?P<segment>\d+)")
+_NAME = re.compile(r"(?P<subject>\d+)_(?P<segment>\d+)", re.ASCII)
+_MOST_BYTES = 1 << 24
 # Headings are matched by how they begin, in lower case without blanks.
 _NUMBERS = {"age_years": "age", "height_cm": "height", "weight_kg": "weight"}
 _LABELS = {"sbp": "systolic", "dbp": "diastolic"}
@@ -36,7 +38,8 @@ class Person:
 
 def open_ppg_bp(entry: Entry) -> LazySource:
     """Open one segment. A text longer than 2.1 s is glued from several: each joint is a seam, and a note says so."""
-    check_file(entry.path)
+    if check_file(entry.path) > _MOST_BYTES:
+        raise DataError(f"{entry.path}: has more than {_MOST_BYTES >> 20} MB, far more than a segment of PPG-BP")
     chosen = match(["PPG"], entry.channels, str(entry.path))
     samples = _parse(entry.path)
     notes = []
@@ -61,11 +64,12 @@ def looks_like_ppg_bp(path: Path) -> bool:
 
 
 def _parse(path: Path) -> F32:
-    words = path.read_bytes().split()
-    try:
-        samples = np.array(words, dtype=np.float64).astype(np.float32)
-    except ValueError as error:
-        raise DataError(f"{path}: {str(error)[:100]}; expected numbers with tabs between them") from error
+    data = path.read_bytes()
+    values = parse_numbers(data)
+    if values is None:
+        wrong = next((word for word in data.split() if parse_numbers(word) is None), b"?")[:30].decode("latin-1")
+        raise DataError(f"{path}: '{shape(wrong)}' is no number; expected numbers with tabs between them")
+    samples = as_samples(values)
     if not np.isfinite(samples).any():
         raise DataError(f"{path}: holds no number")
     return samples
@@ -114,7 +118,10 @@ def _twins(paths: list[Path]) -> dict[Path, list[Path]]:
     """Return, for every readable text, all texts with the same content, in order."""
     groups: dict[str, list[Path]] = {}
     for path in paths:
-        groups.setdefault(hashlib.sha256(path.read_bytes().strip()).hexdigest(), []).append(path)
+        # One that is too large is refused when it is opened; until then it is like no other.
+        large = path.stat().st_size > _MOST_BYTES
+        content = path.name.encode() if large else path.read_bytes().strip()
+        groups.setdefault(hashlib.sha256(content).hexdigest(), []).append(path)
     return {p: group for group in groups.values() for p in group}
 
 
@@ -133,7 +140,7 @@ def read_people(root: Path) -> dict[str, Person]:
     if not sheets:
         raise DataError(f"{root}: the spreadsheet 'PPG-BP dataset.xlsx' is missing")
     path = sheets[0]
-    rows = _sheet(path)
+    rows = [row for sheet in read_sheets(path) for row in sheet]
     for number, row in enumerate(rows):
         heads = [re.sub(r"\s", "", str(cell or "")).lower() for cell in row]
         if any(h.startswith("subject") for h in heads) and any(h.startswith("systolic") for h in heads):
@@ -141,24 +148,7 @@ def read_people(root: Path) -> dict[str, Person]:
     raise DataError(f"{path}: no row of headings with 'subject_ID' and 'Systolic Blood Pressure'")
 
 
-def _sheet(path: Path) -> list[tuple[Any, ...]]:
-    import zipfile
-
-    check_file(path)
-    import openpyxl
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # openpyxl warns about styles
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-            rows = [tuple(row) for sheet in book for row in sheet.iter_rows(values_only=True)]
-            book.close()
-    except (zipfile.BadZipFile, OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not readable as a spreadsheet") from error
-    return rows
-
-
-def _people(rows: list[tuple[Any, ...]], heads: list[str], path: Path) -> dict[str, Person]:
+def _people(rows: list[Row], heads: list[str], path: Path) -> dict[str, Person]:
     def column(start: str) -> int:
         found = [i for i, h in enumerate(heads) if h.startswith(start)]
         if not found:
@@ -169,7 +159,8 @@ def _people(rows: list[tuple[Any, ...]], heads: list[str], path: Path) -> dict[s
     numbers = {name: column(start) for name, start in _NUMBERS.items()}
     labels = {name: column(start) for name, start in _LABELS.items()}
     people = {}
-    for row in rows:
+    for short in rows:
+        row = (*short, *[None] * (len(heads) - len(short)))
         if row[subject] is None:
             continue
         known = {name: _number(row[i]) for name, i in numbers.items()}
@@ -182,12 +173,13 @@ def _people(rows: list[tuple[Any, ...]], heads: list[str], path: Path) -> dict[s
     return people
 
 
-def _subject(cell: Any) -> str:
-    return str(int(cell)) if isinstance(cell, int | float) else str(cell).strip()
+def _subject(cell: Cell) -> str:
+    whole = isinstance(cell, int | float) and math.isfinite(cell)
+    return str(int(cell)) if whole else shown(str(cell))  # type: ignore[arg-type]
 
 
-def _number(cell: Any) -> float:
+def _number(cell: Cell) -> float:
     try:
-        return float(cell)
+        return float(cell)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return math.nan

@@ -27,5 +27,7 @@ def parse_numbers(data: bytes) -> F64 | None:
 
 def as_samples(values: F64) -> F32:
     """Return values as samples; what is infinite, or too large for a sample, is NaN: it was never measured."""
-    kept = np.abs(values) <= _LARGEST
-    return np.where(kept, values, np.nan).astype(np.float32)
+    # A file may hold a NaN that makes the processor complain wherever it is touched.
+    with np.errstate(invalid="ignore"):
+        kept = np.abs(values) <= _LARGEST
+        return np.where(kept, values, np.nan).astype(np.float32)

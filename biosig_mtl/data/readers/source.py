@@ -13,6 +13,19 @@ from biosig_mtl.types import F32, F64, Channel, ChannelInfo, Entry, Record
 Fetch = Callable[[int, int], Mapping[str, F32]]
 
 
+_LONGEST_NAME = 200
+
+
+def plain_text(text: str) -> str:
+    r"""Return a name or unit of a file as it may be shown: what a terminal would obey or cannot write is left out.
+
+    >>> plain_text("ECG\x1b[2J II\x00 ")
+    'ECG[2J II'
+    """
+    shown = text if text.isprintable() else "".join(letter for letter in text if letter.isprintable())
+    return shown[:_LONGEST_NAME].strip()
+
+
 @dataclass(frozen=True, slots=True)
 class LazySource:
     """An opened record: frames ``fs`` times a second, each with one or more samples of every channel.

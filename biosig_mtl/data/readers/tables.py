@@ -9,10 +9,11 @@ from typing import Protocol
 
 import numpy as np
 
-from biosig_mtl.data.readers.channels import match
+from biosig_mtl.data.readers.channels import match, shown
 from biosig_mtl.data.readers.clock import DAY_S
 from biosig_mtl.data.readers.csv_file import open_csv
 from biosig_mtl.data.readers.parquet_file import open_parquet
+from biosig_mtl.data.readers.samples import as_samples
 from biosig_mtl.data.readers.source import LazySource
 from biosig_mtl.types import F32, F64, I64, ChannelInfo, DataError, Entry
 
@@ -21,6 +22,11 @@ _LOOK = 2000
 # A stamp may be this far from its place, in samples: half, and the rounding of stamps written to the millisecond.
 _OFF_GRID = 0.75
 _ABSURD = 1000
+FASTEST_HZ = 1e6
+LATEST_S = 1e12
+"""No clock counts so many seconds."""
+# Rows may be missing in time: the NaN in their places are not written in the file, so a small file could ask for much memory.
+_FREE_SAMPLES, _SAMPLES_PER_ROW = 1 << 23, 20
 
 
 class Table(Protocol):
@@ -88,13 +94,18 @@ def open_table(entry: Entry) -> LazySource:
     positions = [n for n in range(len(table.names)) if n != time]
     chosen = match([table.names[p] for p in positions], entry.channels, str(entry.path))
     columns = {ours: positions[spot] for ours, (_, spot) in chosen.items()}
+    if (grid.frames - _SAMPLES_PER_ROW * table.rows) * len(columns) > _FREE_SAMPLES:
+        raise DataError(
+            f"{table.path}: {table.rows} rows of {len(columns)} channels lie scattered over {grid.frames} samples: "
+            "are the time stamps right? If so, cut the file where the recording paused"
+        )
     notes = []
     if time is not None and grid.time is None:
-        notes.append(f"{entry.path.name}: time column '{table.names[time]}' is not used, since fs_hz is given")
+        notes.append(f"{shown(entry.path.name)}: time column '{shown(table.names[time])}' is not used, since fs_hz is given")
     return LazySource(
         entry=entry,
-        channels={ours: ChannelInfo(ours, chosen[ours][0], table.units[c], grid.fs) for ours, c in columns.items()},
-        source_names={ours: table.names[c] for ours, c in columns.items()},
+        channels={ours: ChannelInfo(ours, chosen[ours][0], shown(table.units[c]), grid.fs) for ours, c in columns.items()},
+        source_names={ours: shown(table.names[c]) for ours, c in columns.items()},
         fs=grid.fs,
         frames=grid.frames,
         fetch=lambda first, stop: _fetch(table, grid, columns, first, stop),
@@ -118,13 +129,11 @@ def _grid(table: Table, entry: Entry, time: int | None) -> _Grid:
             raise DataError(
                 f"{table.path}: no time column ({', '.join(table.names[:6])}); say the sampling rate (option fs_hz)"
             )
-        if not float(given) > 0:
-            raise DataError(f"{table.path}: option fs_hz: need a rate above 0, got {given}")
-        return _Grid(float(given), table.rows, 0.0, gaps=False, time=None, scale=1.0, mark_s=np.empty(0))
+        return _Grid(_given_rate(given, table), table.rows, 0.0, gaps=False, time=None, scale=1.0, mark_s=np.empty(0))
     scale = 1e-3 if table.units[time].lower() in {"ms", "msec"} or table.names[time].lower().endswith("_ms") else 1.0
-    start = table.read(0, min(_LOOK, table.rows), [], time)[time] * scale
-    end = table.read(table.rows - 1, table.rows, [], time)[time] * scale
-    marks = _unwrap(np.concatenate([table.mark_times(time) * scale, end]))
+    start = _sensible(table.read(0, min(_LOOK, table.rows), [], time)[time], scale, table)
+    end = table.read(table.rows - 1, table.rows, [], time)[time]
+    marks = _unwrap(_sensible(np.concatenate([table.mark_times(time), end]), scale, table))
     fs = _rate(table, start)
     span = marks[-1] - marks[0]
     rows = np.append(table.mark_rows, table.rows - 1)
@@ -139,13 +148,34 @@ def _grid(table: Table, entry: Entry, time: int | None) -> _Grid:
     return _Grid(fs, frames, float(marks[0]), gaps=not even, time=time, scale=scale, mark_s=marks[:-1])
 
 
+def _given_rate(given: object, table: Table) -> float:
+    try:
+        fs = float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        fs = 0.0
+    if not 0 < fs <= FASTEST_HZ:
+        raise DataError(f"{table.path}: option fs_hz: need a rate above 0, got {str(given)[:40]} (at most {FASTEST_HZ:g})")
+    return fs
+
+
+def _sensible(times: F64, scale: float, table: Table) -> F64:
+    """Return time stamps in seconds; raise `DataError` where one is missing, or so large that nothing can be counted in it."""
+    wrong = np.flatnonzero(~(np.abs(times) <= LATEST_S / scale))
+    if wrong.size:
+        raise DataError(f"{table.path}: a time stamp is missing or out of range: {times[wrong[0]]:g}")
+    return times * scale
+
+
 def _rate(table: Table, start: F64) -> float:
     steps = np.diff(start)
     if steps.size == 0 or not (steps > 0).any():
         raise DataError(f"{table.path}: the time stamps do not advance; say the sampling rate (option fs_hz)")
     usual = np.median(steps[steps > 0])
     # Stamps that are rounded to the millisecond are right on average; steps across a gap are left out.
-    return float(1 / np.mean(steps[(steps >= 0) & (steps < 3 * usual)]))
+    step = float(np.mean(steps[(steps >= 0) & (steps < 3 * usual)]))
+    if not step * FASTEST_HZ >= 1:
+        raise DataError(f"{table.path}: its time stamps are {step:g} s apart: say the sampling rate (option fs_hz)")
+    return 1 / step
 
 
 def _rounded(fs: float, span: float) -> float:
@@ -166,15 +196,15 @@ def _fetch(table: Table, grid: _Grid, columns: dict[str, int], first: int, stop:
     rows = _rows(table, grid, first, stop)
     values = table.read(*rows, list(columns.values()), grid.time)
     if grid.time is None:
-        return {ours: values[c].astype(np.float32) for ours, c in columns.items()}
-    places = _places(table, grid, values[grid.time] * grid.scale, rows[0])
+        return {ours: as_samples(values[c]) for ours, c in columns.items()}
+    places = _places(table, grid, _sensible(values[grid.time], grid.scale, table), rows[0])
     if not grid.gaps:
-        return {ours: values[c].astype(np.float32) for ours, c in columns.items()}
+        return {ours: as_samples(values[c]) for ours, c in columns.items()}
     inside = (places >= first) & (places < stop)
     out = {}
     for ours, c in columns.items():
         out[ours] = np.full(stop - first, np.nan, np.float32)
-        out[ours][places[inside] - first] = values[c][inside]
+        out[ours][places[inside] - first] = as_samples(values[c][inside])
     return out
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from biosig_mtl.data.matlab import open_hdf5
+from biosig_mtl.data.matlab import check_dataset, open_hdf5
 from biosig_mtl.data.readers.channels import match
+from biosig_mtl.data.readers.samples import as_samples
 from biosig_mtl.data.readers.source import LazySource
-from biosig_mtl.types import F32, F64, ChannelInfo, DataError, Entry
+from biosig_mtl.types import F32, F64, I64, ChannelInfo, DataError, Entry
 
 COLUMNS = ("PPG", "ABP", "ECG")
 UNITS = ("NU", "mmHg", "mV")
@@ -42,7 +43,7 @@ def open_uci_mat(entry: Entry) -> LazySource:
     def fetch(first: int, stop: int) -> dict[str, F32]:
         with open_hdf5(entry.path) as again:
             cell = _cell(again, key, number, entry.path)
-            return {ours: cell.column(c, first, stop).astype(np.float32) for ours, c in columns.items()}
+            return {ours: as_samples(cell.column(c, first, stop)) for ours, c in columns.items()}
 
     whole = "key" not in entry.options and sum(cells.values()) > 1
     return LazySource(
@@ -81,6 +82,12 @@ def find_seams(samples: F64, threshold: float = THRESHOLD) -> F64:
     joints = np.arange(BLOCK, samples.shape[0] - 1, BLOCK)
     if joints.size == 0:
         return np.empty(0)
+    # Values that no pulse has make no seam; what is infinite becomes NaN where it is read.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _seams_at(samples, joints, threshold)
+
+
+def _seams_at(samples: F64, joints: I64, threshold: float) -> F64:
     bend = np.abs(np.diff(samples, n=2, axis=0))
     # bend[i] spans the samples i, i+1, i+2: two of them lie across a joint.
     at_joint = np.fmax(bend[joints - 2], bend[joints - 1])
@@ -108,7 +115,8 @@ class _Cell:
 
     def column(self, channel: int, first: int, stop: int) -> F64:
         part = self.dataset[first:stop, channel] if self.upright else self.dataset[channel, first:stop]
-        return np.asarray(part, np.float64)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(part, np.float64)
 
     def rows(self, first: int, stop: int) -> F64:
         return np.stack([self.column(c, first, stop) for c in range(len(COLUMNS))], axis=1)
@@ -124,6 +132,7 @@ def _cells(file: Any, path: Path) -> dict[str, int]:
             raise DataError(f"{path}: '{key}' is a link to elsewhere; links are not followed")
         item = file[key]
         if isinstance(item, h5py.Dataset) and h5py.check_ref_dtype(item.dtype) is h5py.Reference:
+            check_dataset(item, key, path)
             found[key] = int(item.size)
     if not any(found.values()):
         raise DataError(f"{path}: holds no MATLAB cells (it has {', '.join(file) or 'nothing'})")
@@ -131,10 +140,12 @@ def _cells(file: Any, path: Path) -> dict[str, int]:
 
 
 def _cell(file: Any, key: str, number: int, path: Path) -> _Cell:
+    import h5py
+
     references = file[key]
     dataset = file[references[np.unravel_index(number, references.shape)]]
-    if getattr(dataset, "external", None) or getattr(dataset, "is_virtual", False):
-        raise DataError(f"{path}: cell {number} of '{key}' keeps its samples elsewhere; links are not followed")
+    if isinstance(dataset, h5py.Dataset):
+        check_dataset(dataset, f"cell {number} of {key}", path)
     if getattr(dataset, "ndim", 0) != 2 or len(COLUMNS) not in dataset.shape or dataset.dtype.kind not in "fiu":
         raise DataError(f"{path}: cell {number} of '{key}' is not a table of PPG, ABP and ECG")
     return _Cell(dataset)

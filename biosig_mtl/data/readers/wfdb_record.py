@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from biosig_mtl.data.readers.channels import match
 from biosig_mtl.data.readers.files import check_file
 from biosig_mtl.data.readers.source import LazySource
-from biosig_mtl.data.readers.wfdb_header import Header, Signal, read_header
+from biosig_mtl.data.readers.wfdb_header import Header, Signal, beside, read_header
+from biosig_mtl.data.readers.wfdb_samples import Integers, held_frames, none_value, read_digital
 from biosig_mtl.types import F32, F64, ChannelInfo, DataError, Entry
 
-Integers = NDArray[np.signedinteger[Any]]
-
-# Bytes of a sample as a fraction, and the value that stands for "no sample" (header(5), signal(5)).
-_BYTES = {"8": (1, 1), "16": (2, 1), "24": (3, 1), "32": (4, 1), "61": (2, 1), "80": (1, 1), "160": (2, 1)}
-_BYTES |= {"212": (3, 2), "310": (4, 3), "311": (4, 3)}
-_FLAC = ("508", "516", "524")
-_NO_SAMPLE = {"16": -(2**15), "61": -(2**15), "160": -(2**15), "516": -(2**15), "80": -128, "508": -128, "212": -2048}
-_NO_SAMPLE |= {"310": -512, "311": -512, "24": -(2**23), "524": -(2**23), "32": -(2**31)}
 _SCALE_BLOCK = 1 << 18
 # A header that claims so many times more than the files hold is wrong; less is a record of which a part is missing.
 _ABSURD = 1000
-# What wfdb (and what it stands on) raises on garbage.
-WFDB_ERRORS = (
-    ValueError,
-    OSError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    EOFError,
-    RuntimeError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +55,7 @@ def open_wfdb(entry: Entry) -> LazySource:
     if not header.segments:
         pieces = [_shorten(pieces[0], list(wanted.values()))]
     frames = pieces[-1].stop
-    _believable(header, frames, pieces)
+    _believable(header, frames, pieces, list(wanted.values()))
     return LazySource(
         entry=entry,
         channels={
@@ -101,21 +79,23 @@ def _one(header: Header) -> _Piece:
         raise DataError(f"{header.path}: is the layout of a record with segments; open the record itself")
     if not header.signals:
         raise DataError(f"{header.path}: the header lists no signals")
-    held = {s.file: _held_frames(header, s.file) for s in header.signals if s.file != "~"}
+    files = dict.fromkeys(s.file for s in header.signals if s.file != "~")
+    held = {file: held_frames(header, file, check_file(beside(header.path, file))) for file in files}
     return _Piece(0, header.frames, header.name, header, held)
 
 
 def _many(master: Header) -> list[_Piece]:
     """Describe every segment of a record, telling the missing ones."""
     pieces, start = [], 0
+    # A hostile record names one segment a thousand times.
+    described = cache(lambda name: _one(read_header(beside(master.path, f"{name}.hea"))))
     for name, frames in master.segments:
         if frames == 0:
             continue  # the layout of a variable-layout record
         piece = _Piece(start, frames, name)
         if name != "~":
             try:
-                found = _one(read_header(master.path.with_name(f"{name}.hea")))
-                piece = replace(found, start=start, frames=frames)
+                piece = replace(described(name), start=start, frames=frames)
             except DataError as error:
                 piece = replace(piece, fault=str(error))
         pieces.append(piece)
@@ -124,32 +104,6 @@ def _many(master: Header) -> list[_Piece]:
         faults = [p.fault for p in pieces if p.fault]
         raise DataError(f"{master.path}: none of its segments can be read: {faults[0] if faults else 'all are gaps'}")
     return pieces
-
-
-def _held_frames(header: Header, file: str) -> int:
-    """Return the number of frames that a signal file really holds."""
-    path = header.path.with_name(file)
-    signals = [s for s in header.signals if s.file == file]
-    size = check_file(path)
-    per_frame = sum(s.samples_per_frame for s in signals)
-    first = signals[0]
-    if first.fmt in _FLAC:
-        return _flac_frames(path, first)
-    if first.fmt not in _BYTES:
-        raise DataError(f"{header.path}: storage format {first.fmt} is unknown")
-    numerator, denominator = _BYTES[first.fmt]
-    return max(size - first.byte_offset, 0) * denominator // (numerator * per_frame)
-
-
-def _flac_frames(path: Path, signal: Signal) -> int:
-    try:
-        import soundfile  # type: ignore[import-untyped]
-    except (ImportError, OSError) as error:
-        raise DataError(f"{path}: FLAC needs soundfile: pip install 'biosig-mtl[flac]'") from error
-    try:
-        return (int(soundfile.info(str(path)).frames) - signal.byte_offset) // signal.samples_per_frame
-    except RuntimeError as error:
-        raise DataError(f"{path}: not readable as FLAC") from error
 
 
 def _shorten(piece: _Piece, wanted: Sequence[Signal]) -> _Piece:
@@ -165,11 +119,20 @@ def _shorten(piece: _Piece, wanted: Sequence[Signal]) -> _Piece:
     return replace(piece, frames=min(claimed, held))
 
 
-def _believable(header: Header, frames: int, pieces: Sequence[_Piece]) -> None:
-    """Refuse a record of segments whose length is far beyond all data there is."""
+def _believable(header: Header, frames: int, pieces: Sequence[_Piece], wanted: Sequence[Signal]) -> None:
+    """Refuse a record whose length, or whose number of values, is far beyond all data there is."""
     held = sum(min(p.frames, max((p.held or {}).values(), default=0)) for p in pieces)
     if frames > _ABSURD * max(held, 1):
         raise DataError(f"{header.path}: the header claims {frames} samples, the files hold {held}: one of them is wrong")
+    values = sum(_held_values(p) for p in pieces)
+    claimed = frames * sum(s.samples_per_frame for s in wanted)
+    if claimed > _ABSURD * max(values, 1):
+        raise DataError(f"{header.path}: the header claims {claimed} values, the files hold {values}: one of them is wrong")
+
+
+def _held_values(piece: _Piece) -> int:
+    signals = piece.header.signals if piece.header else ()
+    return sum(min(piece.frames, (piece.held or {}).get(s.file, 0)) * s.samples_per_frame for s in signals)
 
 
 def _signals(header: Header, pieces: Sequence[_Piece]) -> tuple[Signal, ...]:
@@ -177,9 +140,8 @@ def _signals(header: Header, pieces: Sequence[_Piece]) -> tuple[Signal, ...]:
     if not header.segments:
         return header.signals
     name, frames = header.segments[0]
-    layout = header.path.with_name(f"{name}.hea")
-    if frames == 0 and name != "~" and layout.is_file():
-        return read_header(layout).signals
+    if frames == 0 and name != "~" and beside(header.path, f"{name}.hea").is_file():
+        return read_header(beside(header.path, f"{name}.hea")).signals
     seen: dict[str, Signal] = {}
     for piece in pieces:
         for signal in piece.header.signals if piece.header else ():
@@ -268,88 +230,16 @@ def _read(piece: _Piece, spots: Mapping[str, int], first: int, stop: int) -> dic
         if begin < end:
             groups.setdefault((begin, end), []).append(ours)
     for (begin, end), names in groups.items():
-        digital = _digital(piece.header, [spots[n] for n in names], begin, end)
+        digital = read_digital(piece.header, [spots[n] for n in names], begin, end)
         for ours, values in zip(names, digital, strict=True):
             out[ours] = _physical(values, piece.header.signals[spots[ours]])
     return out
 
 
-def _digital(header: Header, positions: Sequence[int], first: int, stop: int) -> list[Integers]:
-    """Return the stored integers, as wfdb decodes them."""
-    values: dict[int, Integers] = {}
-    for swapped in (False, True):
-        some = sorted({p for p in positions if (header.signals[p].fmt == "61") is swapped})
-        if some:
-            decode = _decode_swapped if swapped else _decode
-            values |= zip(some, decode(header, some, first, stop), strict=True)
-    for position in values:
-        if header.signals[position].fmt == "8":
-            values[position] = values[position] + _level(header, position, first)
-    return [values[p] for p in positions]
-
-
-def _decode(header: Header, positions: Sequence[int], first: int, stop: int) -> list[Integers]:
-    wide = any(header.signals[p].fmt in {"24", "32", "524", "8"} for p in positions)
-    # Where the header gives no length wfdb reads the whole or nothing.
-    part = (first, stop) if header.frames else (0, None)
-    record = _rdrecord(header, positions, part, physical=False, return_res=32 if wide else 16)
-    signals: list[Integers] = list(record.e_d_signal or ())
-    if not header.frames:
-        frames = [header.signals[p].samples_per_frame for p in positions]
-        signals = [x[first * n : stop * n] for x, n in zip(signals, frames, strict=True)]
-    for position, values in zip(positions, signals, strict=True):
-        if values.size != (stop - first) * header.signals[position].samples_per_frame:
-            raise DataError(f"{header.path}: signal '{header.signals[position].name}' ends before the header says")
-    return signals
-
-
-def _decode_swapped(header: Header, positions: Sequence[int], first: int, stop: int) -> list[Integers]:
-    """Decode format 61: wfdb 4.3 stumbles over the byte order of its integers, not of its scaled values."""
-    record = _rdrecord(header, positions, (first, stop) if header.frames else (0, None), physical=True, return_res=64)
-    decoded = []
-    for position, values in zip(positions, record.e_p_signal, strict=True):
-        signal = header.signals[position]
-        whole = np.rint(values * signal.gain + signal.baseline)
-        whole = whole if header.frames else whole[first * signal.samples_per_frame : stop * signal.samples_per_frame]
-        decoded.append(np.where(np.isnan(whole), _NO_SAMPLE["61"], whole).astype(np.int32))
-    return decoded
-
-
-def _rdrecord(
-    header: Header, positions: Sequence[int], part: tuple[int, int | None], *, physical: bool, return_res: int
-) -> Any:
-    import wfdb
-
-    try:
-        # wfdb warns about dates and file endings: what matters to us is checked before and after.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return wfdb.rdrecord(
-                str(header.path.with_suffix("")),
-                sampfrom=part[0],
-                sampto=part[1],
-                channels=list(positions),
-                smooth_frames=False,
-                ignore_skew=True,
-                physical=physical,
-                return_res=return_res,
-            )
-    except WFDB_ERRORS as error:
-        what = (str(error) or repr(error)).splitlines()[0][:120]
-        raise DataError(f"{header.path}: samples not readable: {what}") from error
-
-
-def _level(header: Header, position: int, first: int) -> int:
-    """Return what the differences of format 8 add up to before a frame: wfdb starts every part at the initial value."""
-    starts = range(0, first, _SCALE_BLOCK)
-    parts = (_decode(header, [position], begin, min(begin + _SCALE_BLOCK, first))[0] for begin in starts)
-    return sum(int(part[-1]) - header.signals[position].initial for part in parts)
-
-
 def _physical(digital: Integers, signal: Signal) -> F32:
     """Scale stored integers; in double precision, block by block, so that the result equals wfdb's to the last bit."""
     out = np.empty(digital.size, np.float32)
-    none = _NO_SAMPLE.get(signal.fmt)
+    none = none_value(signal.fmt)
     for begin in range(0, digital.size, _SCALE_BLOCK):
         part = digital[begin : begin + _SCALE_BLOCK]
         values = (part.astype(np.float64) - signal.baseline) / signal.gain

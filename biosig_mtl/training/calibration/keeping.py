@@ -143,7 +143,17 @@ def load(folder: Path, model: Path) -> Keeping:
             raise DataError(f"{place}: was altered after it was fitted (its sha256 differs): calibrate again")
         numbers = arrays_of(content)
         return _made(told, numbers)
-    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+    # A word of a calibrator that is infinite, a list that is too short, words nested a hundred thousand deep.
+    except (
+        OSError,
+        SafetensorError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise DataError(f"{folder}: not readable as fitted methods: calibrate again") from error
 
 
@@ -188,7 +198,7 @@ def _words(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: missing or not readable: run calibrate for this run first") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON: calibrate again") from error
     return content if isinstance(content, dict) else {}
 
