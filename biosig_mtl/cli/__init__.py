@@ -256,10 +256,14 @@ def run(
     overrides: SetOption = None,
 ) -> None:
     """Prepare, train, evaluate and report: the whole main job; under ``torchrun`` several processes train."""
+    from biosig_mtl import pipeline
     from biosig_mtl import recipe as recipes
 
     read = recipes.load(recipe, overrides or ())
-    together.led(lambda: _train(read, prepare_stores(read, data, store or out.parent / "store", workers), out, workers))
+    into = store or out.parent / "store"
+    together.led(
+        lambda: _train(read, [pipeline.staged(p, into) for p in prepare_stores(read, data, into, workers)], out, workers)
+    )
 
 
 @app.command()

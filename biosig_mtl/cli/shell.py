@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from biosig_mtl.places import url_of
 from biosig_mtl.types import DataError, RecipeError
 
 RecipeArg = Annotated[str, typer.Argument(help="A recipe file, or the name of one that comes with the package.")]
@@ -128,7 +129,7 @@ def roots_of(data: Sequence[str] | None, datasets: Sequence[str]) -> dict[str, P
                 raise RecipeError(f"--data {word}: this recipe names {' and '.join(datasets)}; write --data NAME=FOLDER")
         if name not in roots:
             raise RecipeError(f"--data {word}: this recipe names {' and '.join(datasets)}")
-        if not Path(folder).is_dir():
+        if url_of(folder) is None and not Path(folder).is_dir():
             raise DataError(f"--data {folder}: no such folder")
         roots[name] = Path(folder)
     return roots

@@ -100,6 +100,10 @@ class Staged:
             seen |= names
             waiting = [other for n in sorted(names) for other in _company(self.folder / n, PurePosixPath(n), root)]
 
+    def plain(self, text: str, root: Path) -> str:
+        """Return a message without the place of the data on this machine."""
+        return text.replace(f"{root}/", "").replace(f"{self.folder}/", "")
+
     def clear(self) -> None:
         """Take the staged record away."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Conductor 1: from recordings to a window store."""
 
+from biosig_mtl.pipeline.distant import staged
 from biosig_mtl.pipeline.engines import chosen_engine
 from biosig_mtl.pipeline.preparing import Way, find_store, pieces, prepare, prepare_by
 from biosig_mtl.pipeline.shards import Shard
@@ -31,6 +32,7 @@ __all__ = [
     "prepare_by",
     "reasons",
     "resolved",
+    "staged",
     "work",
     "work_piece",
 ]

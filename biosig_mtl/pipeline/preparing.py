@@ -23,6 +23,7 @@ import numpy as np
 from biosig_mtl import store
 from biosig_mtl.data import manifest as manifests
 from biosig_mtl.pipeline import engines, lots
+from biosig_mtl.pipeline.distant import Shelf, root_of
 from biosig_mtl.pipeline.shards import Shard
 from biosig_mtl.pipeline.summing import Prepared, Summary, summarise
 from biosig_mtl.pipeline.upstream import check_labels, reasons, resolved
@@ -71,13 +72,14 @@ class _Plan:
     content: Mapping[str, Any]
     lots: Sequence[tuple[Piece, ...]]
     rejected: Sequence[Rejected]
+    shelf: Shelf
 
 
 # -------------------------------------------------------------------------------------------------------------- preparing
 def prepare(
     recipe: Recipe,
-    root: Path | None,
-    into: Path,
+    root: Path | str | None,
+    into: Path | str,
     *,
     workers: int = 1,
     progress: Progress | None = None,
@@ -90,9 +92,9 @@ def prepare(
     recipe
         Its upstream blocks matter; the rest does not.
     root
-        Folder of the data set; None: looked for below ``$BIOSIG_DATA``.
+        Folder of the data set, or its address (``s3://bucket/set``); None: looked for below ``$BIOSIG_DATA``.
     into
-        Folder of all stores.
+        Folder of all stores, or their address: `staged` brings the store back, to train on.
     workers
         Processes; one of them is this very process. The store's bytes do not depend on it.
     progress
@@ -109,7 +111,7 @@ def prepare(
     return prepare_by(recipe, root, into, Way(engine, progress=progress, dataset=dataset)).folder
 
 
-def prepare_by(recipe: Recipe, root: Path | None, into: Path, way: Way) -> Prepared:
+def prepare_by(recipe: Recipe, root: Path | str | None, into: Path | str, way: Way) -> Prepared:
     """Prepare a data set on an engine, or one shard of it; return its folder and what there is to tell.
 
     A shard works its own lots only. Whichever of them finds every lot in its place finishes the store; the others say how many
@@ -131,24 +133,25 @@ def prepare_by(recipe: Recipe, root: Path | None, into: Path, way: Way) -> Prepa
     plan = _plan(recipe, root, into, way.dataset)
     folder = plan.folder
     account, recorded_s, wrote, missing = engines.Account(), 0.0, 0, 0
-    if not store.is_finished(folder):
+    if not plan.shelf.is_finished(folder):
         store.write_plan(folder, plan.content)
         for worked in _worked(plan, recipe, way, account):
             recorded_s, wrote = recorded_s + worked.recorded_s, wrote + 1
-        missing = len(store.missing_lots(folder, len(plan.lots)))
+        missing = len(plan.shelf.missing(folder, len(plan.lots)))
         if not missing:
             told = {"simulated": plan.manifest.simulated, "reasons": reasons(recipe, plan.manifest.channel_infos())}
             store.finish(folder, len(plan.lots), plan.rejected, told)
+            plan.shelf.publish(folder)
     counts = Summary(len(plan.lots), wrote, missing, account, recorded_s, time.monotonic() - began_s)
     return Prepared(folder, summarise(folder, counts))
 
 
-def _plan(recipe: Recipe, root: Path | None, into: Path, dataset: str | None) -> _Plan:
+def _plan(recipe: Recipe, root: Path | str | None, into: Path | str, dataset: str | None) -> _Plan:
     """Look at what there is and say what is to be made of it; nothing is read but names, sizes and headers."""
     manifest = manifests.load(dataset or recipe.data.dataset)
     check_labels(recipe, manifest.name, manifest.labels)
     # Workers elsewhere begin in other folders.
-    root = manifests.locate(manifest, root).absolute()
+    shelf, root = Shelf.of(into), manifests.locate(manifest, root_of(manifest, root)).absolute()
     listing = manifests.entries(manifest, root)
     excluded = _excluded(recipe, {e.record for e in listing.entries})
     rejected = [replace(r, reason=r.reason.replace(f"{root}/", "")) for r in listing.rejected]
@@ -165,14 +168,14 @@ def _plan(recipe: Recipe, root: Path | None, into: Path, dataset: str | None) ->
     cut, counts = lots.cut(entries, sizes, piece_s=PIECE_S, most_records=LOT_RECORDS)
     # A header that could not be read for a moment makes another cut: lots of the two must never lie in one folder.
     cut_digest = digest([PIECE_S, counts, [len(lot) for lot in cut]])
-    folder = into / digest([upstream, [_facts(e, sizes) for e in entries], chosen, cut_digest])
+    folder = shelf.folder / digest([upstream, [_facts(e, sizes) for e in entries], chosen, cut_digest])
     content = upstream | {"chosen": chosen, "records": len(entries), "lots": len(cut)}
-    return _Plan(manifest, root, folder, content, cut, rejected)
+    return _Plan(manifest, root, folder, content, cut, rejected, shelf)
 
 
 def _worked(plan: _Plan, recipe: Recipe, way: Way, account: engines.Account) -> Iterator[Worked]:
     """Yield what workers tell of each lot that they wrote."""
-    own = way.shard.own(store.missing_lots(plan.folder, len(plan.lots)))
+    own = way.shard.own(plan.shelf.missing(plan.folder, len(plan.lots)))
     if not own:
         return
     engine = way.engine
@@ -194,36 +197,42 @@ def _jobs(plan: _Plan, recipe: Recipe, numbers: Iterable[int], limit_s: float | 
     columns = {"dataset": plan.manifest.name, "subject_level": plan.manifest.subject_level}
     count = len(plan.lots)
     every, each = math.ceil(count / EXAMPLES), max(EXAMPLES // 2 // count, 1)
+    far = place.url if (place := plan.shelf.far(plan.folder)) else ""
     content, run, folder = recipe.to_dict(), secrets.token_hex(4), plan.folder.absolute()
     for i in numbers:
         examples = each if i % every == 0 else 0
-        yield Job(folder, i, plan.lots[i], content, columns, plan.root, examples, run=run, limit_s=limit_s)
+        yield Job(folder, i, plan.lots[i], content, columns, plan.root, examples, run=run, limit_s=limit_s, far=far)
 
 
 # ------------------------------------------------------------------------------------------------------------------ stores
-def find_store(recipe: Recipe, into: Path, dataset: str) -> Path:
-    """Return the finished store of a recipe's upstream blocks; raise `DataError` that says how to make it."""
+def find_store(recipe: Recipe, into: Path | str, dataset: str) -> Path:
+    """Return the finished store of a recipe's upstream blocks; raise `DataError` that says how to make it.
+
+    A store that lies at an address is brought here whole.
+    """
+    shelf = Shelf.of(into)
     manifest = manifests.load(dataset)
     upstream = resolved(recipe) | {"manifest": manifest.name, "version": str(manifest.version), "format": store.FORMAT}
     upstream["chosen"] = _chosen(recipe)
     wanted = json.loads(json.dumps(upstream))
     found = []
-    for plan in sorted(into.glob("*/plan.json")):
+    for plan in sorted(shelf.plans().glob("*/plan.json")):
         try:
             content = json.loads(plan.read_text(encoding="utf-8"))
         except ValueError as error:
             raise DataError(f"{plan}: damaged; delete its folder and run `biosig-mtl prepare` again") from error
         if all(content.get(key) == value for key, value in wanted.items()):
-            if store.is_finished(plan.parent):
+            whole_once = (plan.parent / "store.json").is_file()
+            if (shelf.place is not None and whole_once) or store.is_finished(plan.parent):
                 found.append(plan.parent)
-            elif (plan.parent / "store.json").is_file():  # it was whole once
+            elif whole_once:
                 raise DataError(store.verify(plan.parent)[0])
     if len(found) > 1:
         # The data were corrected in between: a store of either could be meant.
         names = " and ".join(folder.name for folder in found)
         raise DataError(f"{into}: {names} are stores of {dataset} for this recipe; delete the old one, or use `biosig-mtl run`")
     if found:
-        return found[0]
+        return shelf.staged(found[0])
     raise DataError(
         f"{into}: holds no finished store of {dataset} for this recipe; run `biosig-mtl prepare` with --store {into}"
     )

@@ -9,7 +9,7 @@ import struct
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -19,10 +19,13 @@ from typing import Any
 import numpy as np
 
 from biosig_mtl import store
+from biosig_mtl.data import remote
 from biosig_mtl.data.readers import open_source
 from biosig_mtl.pipeline.engines import crumbs
 from biosig_mtl.pipeline.upstream import Preparation, preparation
+from biosig_mtl.places import Place
 from biosig_mtl.recipe import from_dict
+from biosig_mtl.store import remote as stores
 from biosig_mtl.types import DataError, Entry, Features, RecipeError, Record, Rejected, Source, Windows
 
 SHOWN = 6  # channels of an example window that has neither pulse nor ECG
@@ -76,7 +79,8 @@ class Job:
     """One lot to write, as it is sent to a worker; ``examples`` is how many of its records show a window.
 
     ``skip`` are positions of pieces that are refused unread, each with its reason. ``run`` marks the crumbs of this run; none
-    are left without it. ``limit_s`` ends a worker at a piece that takes longer.
+    are left without it. ``limit_s`` ends a worker at a piece that takes longer. ``far`` is the address of the store where
+    ``folder`` is only its copy.
     """
 
     folder: Path
@@ -90,6 +94,7 @@ class Job:
     run: str = ""
     limit_s: float | None = None
     format: int = store.FORMAT
+    far: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +146,15 @@ def _work(job: Job, crumb: crumbs.Crumb | None) -> Worked:
             lot.rejected.append(Rejected(piece.entry.record, math.nan, job.skip[position]))
             continue
         try:
-            lot.add(position, piece, _tried(made, piece), made)
+            at_hand = replace(piece, entry=remote.STAGED.entry(piece.entry, job.root))
+            lot.add(position, piece, _tried(made, at_hand), made)
         except RECORD_ERRORS as error:
             lot.rejected.append(Rejected(piece.entry.record, math.nan, _reason(error, job.root)))
     if crumb is not None:
         crumb.hold(crumbs.WRITING)
     store.write_lot(job.folder, job.number, lot.whole(), job.columns)
+    if job.far:
+        stores.publish_lot(Place(job.far), job.folder, job.number)
     return Worked(job.number, lot.recorded_s)
 
 
@@ -175,7 +183,7 @@ class _Growing:
         if len(cut) and len(self._examples) * len(job.pieces) < job.examples * (position + 1):
             example = _example(record, cut, made)
         self.rejected += cut.rejected
-        self._notes += [(name, note.replace(f"{job.root}/", "")) for note in record.notes]
+        self._notes += [(name, remote.STAGED.plain(note, job.root)) for note in record.notes]
         self.recorded_s += _seconds_of_its_own(piece, record)
         if len(cut):
             self._kept.append((cut, values))
@@ -240,7 +248,7 @@ def _reason(error: Exception, root: Path) -> str:
     """Return one line without the place of the data on this machine: the store must not depend on it."""
     if isinstance(error, OSError) and error.filename is not None:
         error = DataError(f"{error.filename}: not readable: {error.strerror}")
-    text = " ".join(str(error).split()).replace(f"{root}/", "")
+    text = remote.STAGED.plain(" ".join(str(error).split()), root)
     return text if isinstance(error, DataError) else f"unexpected {type(error).__name__}: {text}"
 
 

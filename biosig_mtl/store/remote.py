@@ -39,7 +39,8 @@ def publish_lot(place: Place, folder: Path, number: int) -> None:
     """Put a lot that was written here to the place, its sidecar last; its arrays are not kept here."""
     base = sidecar(folder, number)
     for path in (base.with_suffix(".safetensors"), base.with_suffix(".parquet"), base):
-        place.put(path, path.relative_to(folder).as_posix())
+        if path.is_file():  # a lot of which no window is left has no arrays
+            place.put(path, path.relative_to(folder).as_posix())
     with contextlib.suppress(OSError):
         base.with_suffix(".safetensors").unlink()
 
@@ -56,6 +57,14 @@ def publish(place: Place, folder: Path) -> None:
 def is_published(place: Place) -> bool:
     """Whether a finished store is at the place."""
     return LAST in place.files()
+
+
+def bring_facts(place: Place, folder: Path) -> None:
+    """Bring everything of a finished store but its lots."""
+    facts = {name: size for name, size in place.files().items() if "/" not in name}
+    for name in facts:
+        (folder / name).unlink(missing_ok=True)
+    bring(place, facts, folder)
 
 
 def bring_plans(place: Place) -> Path:
