@@ -85,7 +85,7 @@ def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
         return None
     try:
         return reader(path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         # Readers' errors (JSON, CSV, Parquet, UTF-8) are all of these two kinds; their first line names the spot.
         raise DataError(
             f"{path}: cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}"

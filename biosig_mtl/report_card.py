@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from biosig_mtl import report, report_card_scores
+from biosig_mtl.recipe_text import plain_yaml
 from biosig_mtl.report_card_parts import Block, Card, Section, data, inputs, intended, limits, made_of, protocol, use
-from biosig_mtl.types import DataError
+from biosig_mtl.types import DataError, RecipeError
 
 __all__ = ["Block", "Card", "Section", "card_of", "render", "write"]
 
@@ -118,13 +119,11 @@ def _model(run: Path) -> Mapping[str, Any]:
 
 
 def _name(recipe: str | None, run: Path) -> str:
-    import yaml
-
     if recipe is None:
         return run.resolve().name
     try:
-        return str((yaml.safe_load(recipe) or {}).get("name") or run.resolve().name)
-    except (yaml.YAMLError, AttributeError) as error:
+        return str((plain_yaml(recipe, "recipe.yaml") or {}).get("name") or run.resolve().name)
+    except (RecipeError, AttributeError) as error:
         raise DataError(f"{run / 'recipe.yaml'}: not readable as YAML; copy the run folder again") from error
 
 

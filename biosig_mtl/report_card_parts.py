@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from biosig_mtl.recipe_text import plain_yaml
 from biosig_mtl.report_sections import Run, audit_sentence, interval, name_of, number
 from biosig_mtl.report_verdict import PRESSURE, kind_of, stamps
 
@@ -68,9 +69,7 @@ def intended(scores: Mapping[str, Any]) -> Section:
 
 def inputs(run: Run, model: Mapping[str, Any]) -> Section:
     """Return what a recording must have."""
-    import yaml
-
-    recipe = (yaml.safe_load(run.recipe) if run.recipe else None) or {}
+    recipe = (plain_yaml(run.recipe, str(run.path / "recipe.yaml")) if run.recipe else None) or {}
     windows, spec = recipe.get("windows") or {}, model.get("spec") or {}
     if not windows and not spec:
         return Section("Inputs", (Block(text=f"What it needs: {NOT_TOLD}."),))

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from biosig_mtl.evaluation.intervals import REPEATS
 from biosig_mtl.evaluation.oracles import ORACLES
+from biosig_mtl.recipe_text import plain_yaml
 from biosig_mtl.report_paper_tables import warnings
 from biosig_mtl.report_paper_text import Part
 from biosig_mtl.report_sections import Run, dropped, interval, name_of, number
 from biosig_mtl.report_verdict import CLASSES, PRESSURE, kind_of, verdict_lines
 from biosig_mtl.report_words import PROTOCOLS
-from biosig_mtl.types import DataError
+from biosig_mtl.types import DataError, RecipeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,12 +44,10 @@ def recipe_of(run: Run) -> dict[str, Any]:
     DataError
         It is not readable as YAML.
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(run.recipe or "")
-    except yaml.YAMLError as error:
-        raise DataError(f"{run.path / 'recipe.yaml'}: not readable as YAML; write the run again") from error
+        content = plain_yaml(run.recipe or "", str(run.path / "recipe.yaml"))
+    except RecipeError as error:
+        raise DataError(f"{error}; write the run again") from error
     return content if isinstance(content, dict) else {}
 
 

@@ -62,7 +62,7 @@ ROOMS: dict[str, set[str]] = {
     "interop": {"types", "data"},
     # A recording that is being made: where it comes from, and who looks on.
     "live": {"types", "recipe", "data", "inference"},
-    "report": {"types", "tasks", "plots", "evaluation"},
+    "report": {"types", "tasks", "plots", "evaluation", "recipe"},
     # A look uses the steps and rules of the preparation, on a recording of no data set, and draws what they found.
     "looking": {"types", "recipe", "data", "pipeline", "signal", "windows", "plots"},
 }

@@ -89,7 +89,7 @@ def test_a_recording_of_the_store_gives_the_inputs_of_the_store(
 ) -> None:
     made, lacking = predictor.suited(open_source(entry).channels, entry.record)
     assert lacking == ()
-    _, windows, features = pipeline.work_piece(made, preparing.Piece(entry))
+    _, windows, features = pipeline.work_piece(made, pipeline.Piece(entry))
     given = relative(inference.predictor._table([(windows, features)], predictor.ensemble.spec), how)
     table = store.read(place)
     mine = np.flatnonzero(table.index["record"] == entry.record)

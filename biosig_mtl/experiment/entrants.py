@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from biosig_mtl import models
 from biosig_mtl.experiment import answers, members
 from biosig_mtl.models.network import NetworkSettings
 from biosig_mtl.recipe import Recipe, choose, find_shipped
+from biosig_mtl.recipe_text import read_yaml
 from biosig_mtl.types import InputSpec, RecipeError
 
 SINGLE = "single_task"
@@ -77,10 +76,7 @@ def read_variants(path: str | Path) -> dict[str, dict[str, dict[str, Any]]]:
         It is not ``label: {model: {…}, training: {…}}``.
     """
     found = find_shipped(path, "pipelines/variants", "set of variants")
-    try:
-        content = yaml.safe_load(found.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"{found}: not readable as YAML: {next(iter(str(error).splitlines()), '')}") from error
+    content = read_yaml(found)
     if not isinstance(content, dict) or not content:
         raise RecipeError(f"{found}: need a mapping from label to changes, got {type(content).__name__}")
     for label, changes in content.items():

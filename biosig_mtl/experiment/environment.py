@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from biosig_mtl.recipe_text import read_yaml
+
 # The package, what it needs, and those extras that take part in a figure.
 PACKAGES = (
     "biosig-mtl", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "torch", "safetensors", "wfdb", "mne", "h5py",
@@ -132,12 +134,7 @@ def source_digest(package: Path) -> str:
 
 def seeds_of(recipe: Path) -> list[int]:
     """Return the seeds of a written recipe; none where it tells none."""
-    import yaml
-
-    try:
-        content: Any = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    except OSError:
-        return []
+    content: Any = read_yaml(recipe) if recipe.is_file() else None
     split = content.get("split") if isinstance(content, Mapping) else None
     return [int(seed) for seed in (split or {}).get("seeds") or ()]
 

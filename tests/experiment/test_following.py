@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Words]:
+def store(monkeypatch: pytest.MonkeyPatch) -> Words:
     words = Words()
     monkeypatch.setattr(distributed._Current, "world", World(0, 2, words))
     return words

@@ -77,9 +77,9 @@ def test_a_control_learns_from_other_people_s_labels_and_is_tested_on_the_true(
     seen: list[WindowTable] = []
     real = training.TrainingData
 
-    def data(table: WindowTable, *rest: Any) -> Any:
+    def data(table: WindowTable, *rest: Any, **words: Any) -> Any:
         seen.append(table)
-        return real(table, *rest)
+        return real(table, *rest, **words)
 
     monkeypatch.setattr("biosig_mtl.experiment.members.TrainingData", data)
     members.work(replace(job, variant=CONTROL, out=tmp_path))

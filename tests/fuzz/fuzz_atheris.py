@@ -14,7 +14,10 @@ from pathlib import Path
 _NUMBERS = "-1 0 1 2 1e308 -1e308 1e-320 nan inf 2147483648 4294967295 9223372036854775807 99999999999999999999"
 _BYTES = r"../ /etc/passwd ~ \x00 \xff\xff\xff\xff \xff\xff\xff\x7f \x00\x00\x00\x80 \x0a \x0d\x0a \x0c \x1c \xe2\x80\xa8"
 # What is instrumented; all else is as fast as ever.
-_READERS = ("data.readers", "data.mat5", "data.inflated", "data.unpickle", "data.stored_array", "data.matlab")
+_READERS = (
+    *("data.readers", "data.mat5", "data.inflated", "data.unpickle", "data.stored_array", "data.matlab"),
+    *("recipe", "recipe_text", "live.lines"),
+)
 
 
 def main() -> None:

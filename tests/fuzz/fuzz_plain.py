@@ -17,7 +17,19 @@ from pathlib import Path
 from tests.fuzz.harness import Finding, Target, all_targets, join, seeds_of, split
 
 # Borders of numbers, what leads out of a folder, what ends a line or a text early, what no coding knows.
-WORDS = (b"0", b"-1", b"1", b"3", b"2147483648", b"4294967295", b"9" * 18, b"9" * 40, b"9" * 5000, b"-9999999999", b"1e308")
+WORDS: tuple[bytes, ...] = (
+    b"0",
+    b"-1",
+    b"1",
+    b"3",
+    b"2147483648",
+    b"4294967295",
+    b"9" * 18,
+    b"9" * 40,
+    b"9" * 5000,
+    b"-9999999999",
+    b"1e308",
+)
 WORDS += (b"-1e308", b"1e-320", b"nan", b"-inf", b"1e999", b"0x10", b"1_0", b"../rec.dat", b"/etc/passwd", b"~", b"rec", b"..")
 WORDS += (b"\x00", b"\xff\xfe", b"\xc3\xa9", b"\x1b[2J", b"\x0c", b"\xe2\x80\xa8", b"%s", b"#", b"16x999999999", b"212", b"516")
 WORDS += (b"8", b"24", b"32", b"61", b"80", b"160", b"310", b"311", b"x" * 300)

@@ -135,7 +135,17 @@ _FORBIDDEN = (
     "urllib.Request",
     "webbrowser.open",
 )
-_ON_PATHS = ("open", "os.listdir", "os.scandir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.link")
+_ON_PATHS: tuple[str, ...] = (
+    "open",
+    "os.listdir",
+    "os.scandir",
+    "os.mkdir",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.symlink",
+    "os.link",
+)
 _ON_PATHS += ("os.truncate", "os.chmod", "os.chown", "shutil.rmtree", "tempfile.mkstemp", "tempfile.mkdtemp")
 # Code may be loaded while data are read (imports inside functions); it is never written.
 _OURS = HERE.parents[1]

@@ -45,8 +45,13 @@ def warn(_: Path) -> None:
     warnings.warn("overflow", RuntimeWarning, stacklevel=1)
 
 
+def follow(folder: Path) -> None:
+    (folder / "b").symlink_to("/etc/hostname")
+    (folder / "b").read_bytes()
+
+
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
-    "an error of its own": (lambda _: {}["x"], "KeyError"),
+    "an error of its own": (lambda _: dict[str, int]()["x"], "KeyError"),
     "a warning": (warn, "overflow"),
     "a file elsewhere": (lambda _: Path("/etc/hostname").read_bytes(), "left its folder: open"),
     "a file elsewhere, hidden": (swallow, "left its folder: open"),
@@ -55,7 +60,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "a program": (lambda _: subprocess.run([sys.executable, "-V"], check=False), "left its folder: subprocess"),
     "a shell": (lambda _: os.system("true"), "left its folder: os.system"),
     "the network": (lambda _: socket.create_connection(("127.0.0.1", 9), 1), "left its folder: socket"),
-    "a link out": (lambda f: ((f / "b").symlink_to("/etc/hostname"), (f / "b").read_bytes()), "left its folder"),
+    "a link out": (follow, "left its folder"),
 }
 
 

@@ -61,7 +61,7 @@ def test_what_is_there_is_not_done_again(near: Path, recipe: Recipe, tmp_path: P
     again = pipeline.prepare_by(recipe, near, far, pipeline.Way())
     assert again.summary.wrote == 1
     assert contents(tmp_path / "far") == whole
-    monkeypatch.setattr(preparing.store, "write_lot", None)
+    monkeypatch.setattr(store, "write_lot", None)
     third = pipeline.prepare_by(recipe, near, Path(far), pipeline.Way())
     assert third.finished
     assert third.summary.wrote == 0

@@ -283,7 +283,9 @@ def test_a_header_that_cannot_be_read_for_a_moment_never_mixes_two_cuts(
     monkeypatch.setattr(preparing, "PIECE_S", 30.0)
     first = pipeline.prepare(recipe, root, tmp_path / "s")
     real = lots._told_by_header
-    monkeypatch.setattr(lots, "_told_by_header", lambda path: real(path) if "s001" in path.name else (math.nan, 0.0))
+    monkeypatch.setattr(
+        lots, "_told_by_header", lambda path, size: real(path, size) if "s001" in path.name else (math.nan, 0.0)
+    )
     second = pipeline.prepare(recipe, root, tmp_path / "s")
     assert first != second
     assert (store.summary(first)["lots"], store.summary(second)["lots"]) == (6, 4)

@@ -102,9 +102,9 @@ def _check_gdf(path: Path) -> None:
 
 def _gdf_table(path: Path, size: int, head: bytes, *, newer: bool) -> int:
     """Return where the table of events begins: behind the header and all data records."""
-    records = struct.unpack("<q", head[236:244])[0]
+    records: int = struct.unpack("<q", head[236:244])[0]
     channels = int.from_bytes(head[252 : 254 if newer else 256], "little")
-    start = 256 * int.from_bytes(head[184:186], "little") if newer else struct.unpack("<q", head[184:192])[0]
+    start: int = 256 * int.from_bytes(head[184:186], "little") if newer else struct.unpack("<q", head[184:192])[0]
     if not (256 * (channels + 1) <= min(start, size) and -1 <= records <= size):
         raise DataError(f"{path}: not readable: {records} records of {channels} channels after a header of {start} bytes")
     described = read_start(path, 256 * (channels + 1))[256 + 216 * channels :]
@@ -112,7 +112,8 @@ def _gdf_table(path: Path, size: int, head: bytes, *, newer: bool) -> int:
     types = struct.unpack(f"<{channels}i", described[4 * channels : 8 * channels])
     if min(samples, default=0) < 0 or not _GDF_BYTES.keys() >= set(types):
         raise DataError(f"{path}: not readable: channels of {samples[:8]} values of the types {types[:8]}")
-    return int(start) + max(records, 0) * sum(n * _GDF_BYTES[t] for n, t in zip(samples, types, strict=True))
+    data: int = max(records, 0) * sum(n * _GDF_BYTES[t] for n, t in zip(samples, types, strict=True))
+    return start + data
 
 
 def _inflated(path: Path) -> bytes:
