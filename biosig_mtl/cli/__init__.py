@@ -25,6 +25,7 @@ from biosig_mtl.cli import (
     paper,
     personalise,
     pretraining,
+    project,
     reproduce,
     together,
     words,
@@ -73,6 +74,7 @@ export.register(app)
 live.register(app)
 paper.register(app)
 deidentify.register(app)
+project.register(app)
 reproduce.register(app)
 
 CPUS = os.cpu_count() or 1

@@ -63,7 +63,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """What a store will hold, and where."""
 
     manifest: Any
@@ -130,7 +130,7 @@ def prepare_by(recipe: Recipe, root: Path | str | None, into: Path | str, way: W
         No record at all; workers cannot start, read the folders or write; the scheduler is gone. What was committed is kept.
     """
     began_s = time.monotonic()
-    plan = _plan(recipe, root, into, way.dataset)
+    plan = plan_of(recipe, root, into, way.dataset)
     folder = plan.folder
     account, recorded_s, wrote, missing = engines.Account(), 0.0, 0, 0
     if not plan.shelf.is_finished(folder):
@@ -146,8 +146,14 @@ def prepare_by(recipe: Recipe, root: Path | str | None, into: Path | str, way: W
     return Prepared(folder, summarise(folder, counts))
 
 
-def _plan(recipe: Recipe, root: Path | str | None, into: Path | str, dataset: str | None) -> _Plan:
-    """Look at what there is and say what is to be made of it; nothing is read but names, sizes and headers."""
+def plan_of(recipe: Recipe, root: Path | str | None, into: Path | str, dataset: str | None) -> Plan:
+    """Look at what there is and say what is to be made of it; nothing is read but names, sizes and headers.
+
+    Raises
+    ------
+    DataError
+        The data set cannot be found, or none of its records can be used.
+    """
     manifest = manifests.load(dataset or recipe.data.dataset)
     check_labels(recipe, manifest.name, manifest.labels)
     # Workers elsewhere begin in other folders.
@@ -170,10 +176,10 @@ def _plan(recipe: Recipe, root: Path | str | None, into: Path | str, dataset: st
     cut_digest = digest([PIECE_S, counts, [len(lot) for lot in cut]])
     folder = shelf.folder / digest([upstream, [_facts(e, sizes) for e in entries], chosen, cut_digest])
     content = upstream | {"chosen": chosen, "records": len(entries), "lots": len(cut)}
-    return _Plan(manifest, root, folder, content, cut, rejected, shelf)
+    return Plan(manifest, root, folder, content, cut, rejected, shelf)
 
 
-def _worked(plan: _Plan, recipe: Recipe, way: Way, account: engines.Account) -> Iterator[Worked]:
+def _worked(plan: Plan, recipe: Recipe, way: Way, account: engines.Account) -> Iterator[Worked]:
     """Yield what workers tell of each lot that they wrote."""
     own = way.shard.own(plan.shelf.missing(plan.folder, len(plan.lots)))
     if not own:
@@ -185,14 +191,14 @@ def _worked(plan: _Plan, recipe: Recipe, way: Way, account: engines.Account) -> 
     engine.warm()
     already = way.shard.size(len(plan.lots)) - len(own)
     with engine.open(work, len(own)) as crew:
-        driven = engines.drive(crew, _jobs(plan, recipe, own, way.record_timeout_s), account, way.tell)
+        driven = engines.drive(crew, jobs_of(plan, recipe, own, way.record_timeout_s), account, way.tell)
         for done, worked in enumerate(driven, start=1):
             if way.progress is not None:
                 way.progress(already + done, already + len(own))
             yield worked
 
 
-def _jobs(plan: _Plan, recipe: Recipe, numbers: Iterable[int], limit_s: float | None) -> Iterator[Job]:
+def jobs_of(plan: Plan, recipe: Recipe, numbers: Iterable[int], limit_s: float | None) -> Iterator[Job]:
     """Yield jobs one by one: a job that is not handed out yet is only a number."""
     columns = {"dataset": plan.manifest.name, "subject_level": plan.manifest.subject_level}
     count = len(plan.lots)
