@@ -136,6 +136,28 @@ def test_only_what_is_missing_is_brought(place: Place, tmp_path: Path) -> None:
     assert (near / "a").read_bytes() == b"content"
 
 
+def test_a_file_that_comes_short_is_no_copy(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.put(wrote(tmp_path / "a"), "a")
+    fetch = Place.fetch
+
+    def short(self: Place, name: str, path: Path) -> Path:
+        path = fetch(self, name, path)
+        path.write_bytes(path.read_bytes()[:-1])
+        return path
+
+    monkeypatch.setattr(Place, "fetch", short)
+    with pytest.raises(DataError, match="a came in another size"):
+        bring(place, place.files(), tmp_path / "here")
+    assert not (tmp_path / "here" / "a").exists()
+
+
+def test_a_folder_for_copies_that_cannot_be_made_is_told(place: Place, tmp_path: Path) -> None:
+    place.put(wrote(tmp_path / "a"), "a")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"cannot be made.*BIOSIG_CACHE"):
+        place.fetch("a", tmp_path / "file" / "a")
+
+
 def test_a_disk_without_room_is_told_before_anything_is_copied(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"needs 1024\.0 GiB for local copies .* set BIOSIG_CACHE"):
         room_for(tmp_path, 2**40)

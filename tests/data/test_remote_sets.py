@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shutil
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -69,7 +72,7 @@ def test_a_file_that_is_not_there_is_missing_and_never_zeros(near: Path, tmp_pat
 
 def test_a_set_on_this_machine_is_left_alone(near: Path) -> None:
     entry = manifests.entries(manifests.load("simulated_bp"), near).entries[0]
-    assert remote.STAGED.entry(entry, near) is entry
+    assert remote.staged().entry(entry, near) is entry
 
 
 def test_an_empty_place_is_told(tmp_path: Path) -> None:
@@ -119,3 +122,61 @@ def test_sets_that_are_listed_by_opening_their_files_are_copied_whole(tmp_path: 
     remote._laid.cache_clear()
     with pytest.raises(DataError, match="not readable"):
         remote._laid(listing)
+
+
+def test_everybody_stages_in_a_folder_of_their_own(own_cache: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["biosig_mtl.data.remote"])
+    with ProcessPoolExecutor(1, mp_context=context) as one, ProcessPoolExecutor(1, mp_context=context) as two:
+        elsewhere = [pool.submit(_own_folder).result() for pool in (one, two)]
+    with ThreadPoolExecutor(1) as threads:
+        thread = threads.submit(_own_folder).result()
+    assert len({*elsewhere, thread, _own_folder()}) == 4
+    assert _own_folder() == _own_folder()
+    assert not list(own_cache.rglob("staged/*"))  # processes that ended took theirs along
+
+
+def _own_folder() -> str:
+    return str(remote.staged().folder)
+
+
+def test_a_second_listing_leaves_the_first_alone(near: Path) -> None:
+    manifest, place = manifests.load("simulated_bp"), Place(f"file://{near}")
+    first = remote.lay(manifest, place)
+    names = sorted(p.relative_to(first) for p in first.rglob("*"))
+    second = remote.lay(manifest, place)
+    assert first != second
+    assert (
+        sorted(p.relative_to(first) for p in first.rglob("*"))
+        == names
+        == sorted(p.relative_to(second) for p in second.rglob("*"))
+    )
+
+
+def test_a_listing_that_was_cut_short_is_never_taken_for_data(
+    near: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise DataError("the line broke")
+
+    monkeypatch.setattr(remote, "bring", broken)
+    with pytest.raises(DataError, match="the line broke"):
+        remote.lay(manifests.load("simulated_bp"), Place(f"file://{near}"))
+    (left,) = (own_cache / "listings").iterdir()
+    assert remote._laid(left) == f"file://{near}"
+
+
+def test_what_killed_runs_left_goes_after_a_month(near: Path, own_cache: Path) -> None:
+    old, young = (own_cache / "listings" / name for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    remote.lay(manifests.load("simulated_bp"), Place(f"file://{near}"))
+    assert young.is_dir()
+    assert not old.exists()
+
+
+def test_names_that_no_file_system_takes_name_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.hea"
+    path.write_text(f"a 1 125 10\n{'x' * 5000} 16\na\x01.dat 16\na.dat 16\n")
+    assert list(remote._company(path, PurePosixPath("a.hea"), tmp_path)) == ["a", "a.hea", "a.dat", "a.dat.hea"]

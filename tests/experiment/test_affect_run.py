@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosig_mtl import experiment
+from biosig_mtl import experiment, store
 from biosig_mtl.experiment import members
 from biosig_mtl.models import baselines
+from biosig_mtl.store.files import sealed
 from biosig_mtl.types import DataError, Scores
 from tests.experiment.affect import Rate, answering, rated, recipe, write_store
 
@@ -126,7 +127,10 @@ def test_examples_tell_reference_and_estimate_in_one_language(place: Path, tmp_p
     path = copy / "lots" / "00000.json"
     told = json.loads(path.read_text())
     shown = {"record": "p0/clip1", "onset_s": 2.0, "y_true": {"valence": 4.0, "arousal": 6.0}}
-    path.write_text(json.dumps(told | {"examples": [shown]}))
+    path.write_bytes(sealed(told | {"examples": [shown]}))
+    about = store.summary(copy)
+    (copy / "store.json").unlink()
+    store.finish(copy, about["lots"], (), about["about"])
     experiment.run(recipe(answering("{}", "{kind: ordinal, edges: [4, 5, 6]}")), [copy], tmp_path / "run")
     (example,) = json.loads((tmp_path / "run" / "examples.json").read_text())
     assert example["y_true"] == {"valence": 4.0, "arousal": 2.0}

@@ -78,7 +78,7 @@ def test_only_known_variables_with_plain_values_are_told(tiny: Recipe, tmp_path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setenv("MKL_CBWR", "AVX2")
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "/home/somebody\n/secret")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "/somewhere/else\n/secret")
     monkeypatch.setenv("API_KEY", "secret")
     assert described(tiny, tmp_path)["variables"] == {"OMP_NUM_THREADS": "2", "MKL_CBWR": "AVX2"}
 

@@ -135,6 +135,18 @@ def test_the_others_are_sent_home_whatever_happens(monkeypatch: pytest.MonkeyPat
         World(1, 2, store).check()
 
 
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), MemoryError(), KeyboardInterrupt()])
+def test_one_who_stops_says_so_whatever_it_was(monkeypatch: pytest.MonkeyPatch, store: Words, error: BaseException) -> None:
+    from contextlib import nullcontext
+
+    other = World(1, 2, store)
+    monkeypatch.setattr(distributed, "joined", lambda: nullcontext(other))
+    with pytest.raises(type(error)), following.together():
+        raise error
+    with pytest.raises(DataError, match=f"training process 1 of 2: stopped by {type(error).__name__}"):
+        World(0, 2, store).check()
+
+
 # ------------------------------------------------------------------------------------------------------ the command line
 def test_other_verbs_are_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     verbs.refuse(["predict", "run"])

@@ -206,6 +206,7 @@ def _raise_child(order: Mapping[str, Any], place: Path) -> None:
     code = 70
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background of a shell ignores it
         _redirect(order, place)
         os.environ.update(order.get("env", {}))
         for name in order.get("unset", ()):

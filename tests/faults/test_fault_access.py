@@ -31,7 +31,7 @@ def test_a_store_in_a_folder_of_somebody_else(guest: Bench) -> None:
     if os.geteuid() == 0:
         os.chown(closed, NOBODY, NOBODY)
     made = guest.prepare("closed/store", uid=NOBODY)
-    assert (made.code, made.errors) == (0, [])
+    assert (made.code, made.errors) == (0, []), made.err
     assert guest.unlike_the_store("closed/store") == []
 
 
@@ -55,7 +55,7 @@ def test_a_data_file_that_may_not_be_read(guest: Bench) -> None:
     data = Path(shutil.copytree(guest.cohort, guest.place / "data"))
     (data / "s003" / "s003_1.dat").chmod(0)
     made = guest.prepare(data=data, uid=NOBODY)
-    assert (made.code, made.errors) == (0, [])
+    assert (made.code, made.errors) == (0, []), made.err
     rejected = next(guest.place.glob("store/*/rejected.csv")).read_text(encoding="utf-8")
     lines = [line for line in rejected.splitlines() if line.startswith("s003_1,,")]
     assert len(lines) == 1
@@ -69,7 +69,7 @@ def test_a_data_folder_that_may_not_be_read(guest: Bench, which: str) -> None:
     (data / which).chmod(0)
     made = guest.prepare(data=data, uid=NOBODY)
     if which == "s003":
-        assert (made.code, made.errors) == (0, [])
+        assert (made.code, made.errors) == (0, []), made.err
         assert (
             "s003_1,,s003/s003_1.hea: its folder is not readable: Permission denied"
             in next(guest.place.glob("store/*/rejected.csv")).read_text()
@@ -93,10 +93,10 @@ def test_a_data_file_whose_disk_fails(bench: Bench, call: str, name: str, errno:
     """A trouble that passes changes nothing; with one that stays the record is refused, with its name and the reason."""
     told = {"call": call, "errno": errno, "match": name}
     made = bench.prepare("passing", error={**told, "times": 2})
-    assert (made.code, made.errors) == (0, [])
+    assert (made.code, made.errors) == (0, []), made.err
     assert bench.unlike_the_store("passing") == []
     made = bench.prepare(error=told)
-    assert (made.code, made.errors) == (0, [])
+    assert (made.code, made.errors) == (0, []), made.err
     rejected = next(bench.place.glob("store/*/rejected.csv")).read_text(encoding="utf-8")
     lines = [line for line in rejected.splitlines() if line.startswith("s002_1,,")]
     assert len(lines) == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,13 @@ import pytest
 from biosig_mtl import pipeline, store
 from biosig_mtl import recipe as recipes
 from biosig_mtl.cli import main
+from biosig_mtl.data import manifest as manifests
 from biosig_mtl.data import remote
 from biosig_mtl.data.synthetic import Cohort, write
-from biosig_mtl.pipeline import preparing
+from biosig_mtl.pipeline import lots, preparing
+from biosig_mtl.places import Place
 from biosig_mtl.recipe import Recipe
-from biosig_mtl.types import DataError
+from biosig_mtl.types import DataError, Entry
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,66 @@ def test_a_record_that_was_taken_away_is_refused_without_the_place_of_its_copy(
     refused = [reason for _, onset, reason in store.read_rejected(made) if not onset]
     assert any("not there" in reason for reason in refused)
     assert not any(str(tmp_path / "cache") in reason for reason in refused)
+
+
+def test_a_line_that_broke_ends_the_run_and_refuses_no_record(
+    near: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = pipeline.prepare(recipe, near, tmp_path / "own")
+    fetch, turns = Place.fetch, iter(range(10**6))
+
+    def breaks(self: Place, name: str, path: Path) -> Path:
+        if name.endswith(".dat") and next(turns) >= 3:
+            raise DataError(f"{self.url}: cannot be read ({name}): ConnectionError; run the same command again")
+        return fetch(self, name, path)
+
+    monkeypatch.setattr(Place, "fetch", breaks)
+    with pytest.raises(DataError, match="run the same command again"):
+        pipeline.prepare(recipe, f"file://{near}", tmp_path / "stores")
+    done = list((tmp_path / "stores" / own.name / "lots").glob("*.json"))
+    assert done  # what was whole is kept
+    monkeypatch.setattr(Place, "fetch", fetch)
+    made = pipeline.prepare(recipe, f"file://{near}", tmp_path / "stores")
+    assert contents(made) == contents(own)
+
+
+def test_a_full_disk_for_copies_ends_the_run(
+    near: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> object:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(remote.Staged, "entry", full)
+    with pytest.raises(DataError, match="cannot be fetched: No space left"):
+        pipeline.prepare(recipe, f"file://{near}", tmp_path / "stores")
+
+
+def test_a_long_recording_is_cut_from_afar_as_it_is_cut_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = tmp_path / "set"
+    far.mkdir()
+    (far / "long.edf").write_bytes(edf(7300, 4))
+    monkeypatch.setattr(lots, "_BIG_BYTES", 1)
+    manifest = replace(manifests.load("simulated_bp"), format="edf")
+    listing = remote.lay(manifest, Place(f"file://{far}"))
+    cuts = [
+        lots.cut(
+            [Entry("set", "long", "long", "1", root / "long.edf", "edf")],
+            lots.Sizes(),
+            piece_s=3600.0,
+            most_records=9,
+            at_hand=lambda entry, root=root: remote.staged().entry(entry, root),  # type: ignore[misc]
+        )[1]
+        for root in (far, listing)
+    ]
+    assert cuts == [[3], [3]]
+
+
+def edf(records: int, samples: int) -> bytes:
+    """Return an EDF file of one signal, with records of a second."""
+    words = [("0", 8), ("X", 80), ("X", 80), ("01.01.01", 8), ("00.00.00", 8), ("512", 8), ("", 44)]
+    words += [(str(records), 8), ("1", 8), ("1", 4), ("PPG", 16), ("", 80), ("mV", 8), ("-1", 8), ("1", 8)]
+    words += [("-32768", 8), ("32767", 8), ("", 80), (str(samples), 8), ("", 32)]
+    return b"".join(word.encode().ljust(width) for word, width in words) + b"\0\1" * (records * samples)
 
 
 def test_a_store_that_is_not_there_is_told(recipe: Recipe, tmp_path: Path) -> None:

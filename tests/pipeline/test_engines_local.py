@@ -16,6 +16,8 @@ import pytest
 
 from biosig_mtl.pipeline.engines import TRIES, Account, Here, Local, drive
 from biosig_mtl.pipeline.engines import local as local_engine
+from biosig_mtl.pipeline.engines.answering import answer, outcome
+from biosig_mtl.pipeline.working import UnreachedError
 from biosig_mtl.types import DataError
 from tests.pipeline import stubs
 
@@ -179,3 +181,12 @@ def test_what_is_imported_beforehand_starts_no_thread_but_one_that_minds_itself(
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.split() in (["1"], ["1", "jemalloc_bg_thd"])
+
+
+def _unreached(_job: object) -> None:
+    raise UnreachedError("s3://x: cannot be read (a.dat): ConnectionError; run the same command again")
+
+
+def test_a_finer_kind_of_our_errors_travels_as_what_it_is() -> None:
+    with pytest.raises(DataError, match=r"^s3://x: cannot be read"):
+        outcome(answer(_unreached, None))

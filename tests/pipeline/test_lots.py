@@ -18,12 +18,13 @@ def header(folder: Path, name: str, first_line: str | bytes, data: int = 0) -> E
     path = folder / f"{name}.hea"
     path.write_bytes(first_line if isinstance(first_line, bytes) else f"# a comment\n{first_line}\n".encode())
     if data:
-        path.with_suffix(".dat").write_bytes(b"\0" * data)
+        with path.with_suffix(".dat").open("wb") as file:
+            file.truncate(data)
     return Entry("set", name, name, "1", path, "wfdb")
 
 
 def hours(folder: Path, name: str, n: float) -> Entry:
-    return header(folder, name, f"{name} 3 125 {round(n * 450_000)}")
+    return header(folder, name, f"{name} 3 125 {round(n * 450_000)}", data=6 * round(n * 450_000))
 
 
 def cut(entries: list[Entry], most: int = 10**6) -> list[tuple[Piece, ...]]:

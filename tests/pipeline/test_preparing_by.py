@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,39 @@ def test_a_trouble_that_stays_is_the_record_s_own(
         expected
     ]
     assert store.summary(prepared.folder)["records"] == 6
+
+
+@pytest.mark.parametrize("name", ["ETIMEDOUT", "EHOSTUNREACH", "EMFILE"])
+def test_a_line_that_stays_broken_ends_the_run_and_no_record_is_refused(
+    recipe: Recipe, cohort: Path, plain: pipeline.Prepared, tmp_path: Path, broken: Break, name: str
+) -> None:
+    number = getattr(errno, name)
+    broken("s002_1", wrapped(OSError(number, "no way")), 3)
+    with pytest.raises(DataError, match=r"s002_1.*run the same command again"):
+        pipeline.prepare(recipe, cohort, tmp_path)
+    assert contents(pipeline.prepare(recipe, cohort, tmp_path)) == contents(plain.folder)
+
+
+def test_a_disk_that_went_away_ends_the_run(
+    recipe: Recipe, cohort: Path, plain: pipeline.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, away = tmp_path / "disk", tmp_path / "away"
+    shutil.copytree(cohort, root)
+
+    def opening(entry: Any) -> Any:
+        if entry.record == "s002_1":
+            if root.is_dir():
+                root.rename(away)
+            raise OSError(errno.EIO, "Input/output error")
+        return open_source(entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(working, "PAUSES_S", (0.0,))
+        patch.setattr(working, "open_source", opening)
+        with pytest.raises(DataError, match="Input/output error; run the same command again"):
+            pipeline.prepare(recipe, root, tmp_path / "stores")
+    away.rename(root)
+    assert contents(pipeline.prepare(recipe, root, tmp_path / "stores")) == contents(plain.folder)
 
 
 def test_a_part_of_a_long_record_is_left_out_by_its_second(

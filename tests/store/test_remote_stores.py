@@ -91,3 +91,78 @@ def test_stores_at_a_place_are_found_by_their_plans(place: Place, lot: Callable[
         "0123/plan.json",
         "0123/store.json",
     ]
+
+
+def test_what_else_lies_beside_the_lots_is_passed_over(place: Place, lot: Callable[..., Lot], tmp_path: Path) -> None:
+    written(tmp_path / "one", lot, range(2), place)
+    far = tmp_path / "far" / "0123" / "lots"
+    for name in (".00002.json.ab12.tmp", "notes.txt", "README"):  # of a writer that was killed, and of somebody
+        (far / name).write_text("{}")
+    assert remote.bring_lots(place, tmp_path / "two") == {0, 1}
+    assert sorted(p.name for p in (tmp_path / "two" / "lots").iterdir()) == [
+        f"0000{i}.{kind}" for i in range(2) for kind in ("json", "parquet")
+    ]
+
+
+def test_lots_are_brought_anew_without_a_moment_in_which_they_are_not_there(
+    place: Place, lot: Callable[..., Lot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "one", lot, range(2), place)
+    here = tmp_path / "two"
+    remote.bring_lots(place, here)
+    names = {p: p.read_bytes() for p in (here / "lots").iterdir()}
+    (here / "lots" / "00000.parquet").write_bytes(b"x" * (here / "lots" / "00000.parquet").stat().st_size)
+    fetch = Place.fetch
+
+    def seen(self: Place, name: str, path: Path) -> Path:
+        assert all(p.is_file() for p in names)
+        return fetch(self, name, path)
+
+    monkeypatch.setattr(Place, "fetch", seen)
+    remote.bring_lots(place, here)
+    assert {p: p.read_bytes() for p in names} == names
+
+
+def test_a_lot_is_not_vouched_for_when_one_of_its_files_is_gone(place: Place, lot: Callable[..., Lot], tmp_path: Path) -> None:
+    written(tmp_path / "one", lot, range(1))
+    (tmp_path / "one" / "lots" / "00000.parquet").unlink()
+    with pytest.raises(DataError, match="not there"):
+        remote.publish_lot(place, tmp_path / "one", 0)
+    assert "lots/00000.json" not in place.files()
+
+
+def test_a_killed_staging_is_gone_on_with(
+    place: Place, lot: Callable[..., Lot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "one", lot, range(3), place)
+    remote.bring_lots(place, tmp_path / "one")
+    store.finish(tmp_path / "one", 3)
+    remote.publish(place, tmp_path / "one")
+    fetch, brought = Place.fetch, list[str]()
+
+    def dies(self: Place, name: str, path: Path) -> Path:
+        if name == "lots/00002.parquet":
+            raise KeyboardInterrupt
+        return fetch(self, name, path)
+
+    def seen(self: Place, name: str, path: Path) -> Path:
+        brought.append(name)
+        return fetch(self, name, path)
+
+    monkeypatch.setattr(Place, "fetch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        remote.stage(place, tmp_path / "here")
+    assert not store.is_finished(tmp_path / "here")
+    monkeypatch.setattr(Place, "fetch", seen)
+    (tmp_path / "far" / "0123" / "lots" / ".00001.json.ab.tmp").write_text("of a killed writer")
+    staged = remote.stage(place, tmp_path / "here")
+    assert {name for name in brought if "/" in name} == {"lots/00002.parquet", "lots/00002.safetensors"}
+    assert store.verify(staged) == []
+    assert sorted(p.name for p in staged.rglob(".*")) == []
+    # Made anew at the place, in equal sizes, while the staging of the earlier one was broken off: nothing of it stays.
+    (staged / "store.json").rename(staged / remote._BEGUN)
+    brought.clear()
+    told = tmp_path / "far" / "0123" / "store.json"
+    told.write_bytes(told.read_bytes().replace(b'"seal"', b'"sael"'))
+    remote.stage(place, tmp_path / "here")
+    assert {f"lots/0000{i}.parquet" for i in range(3)} < set(brought)

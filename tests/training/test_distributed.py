@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.distributed import HashStore
 
 from biosig_mtl import models
 from biosig_mtl.training import distributed
@@ -131,3 +134,24 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, l
     monkeypatch.setenv(distributed.TIMEOUT, limit)
     with pytest.raises(DataError, match="needs seconds"), distributed.joined():
         pass
+
+
+def test_a_start_is_not_mistaken_for_an_earlier_one_in_the_same_store() -> None:
+    store, names = HashStore(), []
+    for _ in range(3):  # a launcher with --max-restarts keeps its store, and in it the words of those that were killed
+        with ThreadPoolExecutor(3) as crew:
+            # The leader comes last: what the others find first is what the start before has left.
+            others = [crew.submit(distributed.agreed_start, store, rank, 3, 60.0) for rank in (1, 2)]
+            time.sleep(0.1)
+            leader = crew.submit(distributed.agreed_start, store, 0, 3, 60.0)
+            found = {one.result() for one in [leader, *others]}
+        assert len(found) == 1
+        names += found
+    assert len(set(names)) == 3
+
+
+def test_who_did_not_come_is_named() -> None:
+    with pytest.raises(RuntimeError, match=r"process 1, 2 did not come within 0\.05 s"):
+        distributed.agreed_start(HashStore(), 0, 3, 0.05)
+    with pytest.raises(RuntimeError, match="process 0 did not come"):
+        distributed.agreed_start(HashStore(), 1, 3, 0.05)

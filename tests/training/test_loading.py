@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -202,6 +203,8 @@ def test_it_is_compiled_where_that_pays(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("BIOSIG_COMPILE"), reason="only with BIOSIG_COMPILE=1: it compiles for minutes")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself
 def test_a_real_compiler_says_the_same(tmp_path: Any) -> None:  # noqa: ARG001
     from torch import _dynamo
 
