@@ -26,6 +26,11 @@ from biosig_mtl.types import DataError, RecipeError
 
 T = TypeVar("T")
 
+
+class GoneError(DataError):
+    """A file is not at its place; whatever else keeps it from being read says nothing about the file."""
+
+
 PROTOCOLS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "http", "https", "sftp", "file")
 """What an address may begin with. fsspec knows more, some of which open archives or chains of addresses."""
 
@@ -53,7 +58,8 @@ def url_of(given: str | Path) -> str | None:
     protocol, rest = found[1].lower(), found[2]
     if protocol not in PROTOCOLS:
         raise RecipeError(f"{protocol}://…: addresses begin with {', '.join(PROTOCOLS)}; or name a folder")
-    if "::" in rest or (protocol != "sftp" and "@" in rest.partition("/")[0]) or re.search(r"[?#]", rest):
+    user = rest.partition("/")[0].rpartition("@")[0]
+    if "::" in rest or (user and (protocol != "sftp" or ":" in user)) or re.search(r"[?#]", rest):
         raise RecipeError(
             f"{protocol}://…: write the plain address; keys belong into the environment (AWS_PROFILE, FSSPEC_S3_KEY …)"
         )
@@ -95,9 +101,17 @@ class Place:
         return dict(sorted(names.items()))
 
     def fetch(self, name: str, path: Path) -> Path:
-        """Copy a file to this machine, whole or not at all; return where it lies."""
+        """Copy a file to this machine, whole or not at all; return where it lies.
+
+        Raises
+        ------
+        GoneError
+            It is not there.
+        DataError
+            The place cannot be reached, or the copy cannot be written.
+        """
         _check(name, self.url)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             self._tried(f"read ({name})", lambda fs: fs.get_file(f"{self.url}/{name}", str(temporary)))
@@ -129,7 +143,11 @@ class Place:
         for turn in range(TRIES):
             try:
                 return act(self._system())
-            except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+            except RecipeError:  # what is not installed will not come by waiting
+                raise
+            except FileNotFoundError as error:
+                raise GoneError(f"{self.url}: cannot be {what}: {_kind(error)}") from error
+            except (PermissionError, IsADirectoryError) as error:
                 raise DataError(f"{self.url}: cannot be {what}: {_kind(error)}") from error
             except Exception as error:  # each library behind fsspec has errors of its own
                 if turn + 1 == TRIES or not _passing(error):
@@ -157,7 +175,7 @@ def connect(protocol: str) -> Any:
 
 def room_for(folder: Path, needed: int) -> None:
     """Refuse copies that the disk has no room for, before the first is made."""
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
@@ -166,13 +184,33 @@ def room_for(folder: Path, needed: int) -> None:
         )
 
 
-def bring(place: Place, sizes: Mapping[str, int], folder: Path) -> list[str]:
-    """Copy files to a folder, but those that lie there in their size; return the names that were copied."""
-    wanted = [name for name, size in sizes.items() if not _lies(folder / name, size)]
+def bring(place: Place, sizes: Mapping[str, int], folder: Path, *, anew: bool = False) -> list[str]:
+    """Copy files to a folder, but those that lie there in their size; return the names that were copied.
+
+    ``anew``: also those, since of equal size does not mean equal. Who reads one of them meanwhile reads it whole.
+
+    Raises
+    ------
+    GoneError
+        A file is no longer there.
+    DataError
+        The place cannot be reached, a file came short, or the disk has no room.
+    """
+    wanted = [name for name, size in sizes.items() if anew or not _lies(folder / name, size)]
     room_for(folder, sum(sizes[name] for name in wanted))
     for name in wanted:
-        place.fetch(name, folder / name)
+        path = place.fetch(name, folder / name)
+        if sizes[name] and not _lies(path, sizes[name]):  # some servers tell no size
+            path.unlink(missing_ok=True)
+            raise DataError(f"{place.url}: {name} came in another size than it was listed with; run the same command again")
     return wanted
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror}; set BIOSIG_CACHE to a folder for local copies") from error
 
 
 def _lies(path: Path, size: int) -> bool:

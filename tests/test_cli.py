@@ -319,6 +319,11 @@ def test_folders_of_data_sets(tmp_path: Path) -> None:
     assert shell.roots_of([str(tmp_path)], ["a"]) == {"a": tmp_path}
     (tmp_path / "x=y").mkdir()
     assert shell.roots_of([str(tmp_path / "x=y")], ["a"]) == {"a": tmp_path / "x=y"}
+    assert shell.roots_of(["s3://bucket/x=y"], ["a"]) == {"a": Path("s3://bucket/x=y")}
+    for word in ("https://host/x?key=SECRET", "a=https://host/x?key=SECRET", "b=s3://me:SECRET@bucket/x"):
+        with pytest.raises(RecipeError, match="write the plain address") as told:
+            shell.roots_of([word], ["a"])
+        assert "SECRET" not in str(told.value)
     with pytest.raises(DataError, match="no such folder"):
         shell.roots_of([f"a={tmp_path}/no"], ["a"])
 

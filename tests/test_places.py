@@ -45,6 +45,7 @@ class Flaky:
         ("S3://bucket", "s3://bucket"),
         ("file:///data/x", "file:///data/x"),
         (Path("file:///data/x"), "file:///data/x"),
+        ("sftp://me@host/x", "sftp://me@host/x"),
         ("/data/x", None),
         (Path("stores"), None),
         ("c:/data", None),
@@ -55,7 +56,10 @@ def test_an_address_is_told_from_a_folder(given: str | Path, url: str | None) ->
     assert url_of(given) == url
 
 
-@pytest.mark.parametrize("given", ["s3://key:secret@bucket/x", "https://host/x?token=secret", "s3://bucket/x::zip://y"])
+@pytest.mark.parametrize(
+    "given",
+    ["s3://key:secret@bucket/x", "https://host/x?token=secret", "s3://bucket/x::zip://y", "sftp://me:secret@host/x"],
+)
 def test_an_address_with_a_secret_is_refused_without_repeating_it(given: str) -> None:
     with pytest.raises(RecipeError) as raised:
         url_of(given)

@@ -47,6 +47,7 @@ from biosig_mtl.cli.shell import (
     TimingOption,
     WorkersOption,
     aside,
+    at_hand,
     progress,
     say,
 )
@@ -284,7 +285,7 @@ def audit(
     """Check a run again: model files by digest, and with its store every check on folds and windows."""
     from biosig_mtl import experiment
 
-    checks = experiment.audit_again(run, store or run.parent / "store")
+    checks = experiment.audit_again(run, at_hand(store or run.parent / "store"))
     for one in checks:
         say(f"{'passed' if one.passed else 'FAILED'}  {one.name}: {one.detail}")
     if failed := [c.name for c in checks if not c.passed]:

@@ -40,7 +40,7 @@ def reproduce(
         raise RecipeError("--data and --store: give one; with --data the store is prepared again, in OUT/store")
     into = out or run.absolute().with_name(f"{run.absolute().name}_again")
     recipe = again.recipe_of(run)
-    stores = _prepared(recipe, data, into, workers) if data else again.stores_of(run, store or run.parent / "store")
+    stores = _prepared(recipe, data, into, workers) if data else again.stores_of(run, at_hand(store or run.parent / "store"))
     facts = [manifest.load(name).facts() for name in (recipe.data.dataset, recipe.data.test_dataset) if name]
     told = again.reproduce(run, stores, into, again.Work(workers, progress("train", "networks"), facts, anyway))
     if not told["trained"]:

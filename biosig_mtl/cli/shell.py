@@ -117,13 +117,31 @@ def progress(what: str, unit: str) -> Callable[[int, int], None]:
     return tell
 
 
+def at_hand(folder: Path) -> Path:
+    """Return a folder that a verb works in as it stands; refuse an address with what to do.
+
+    Raises
+    ------
+    RecipeError
+        It is an address.
+    """
+    url = url_of(folder)
+    if url is not None:
+        raise RecipeError(f"{url}: this verb needs a folder of this machine; copy the store here first")
+    return folder
+
+
 def roots_of(data: Sequence[str] | None, datasets: Sequence[str]) -> dict[str, Path | None]:
     """Return the folder of each data set that the user named; None where it is to be looked for."""
     roots: dict[str, Path | None] = dict.fromkeys(datasets)
     for word in data or ():
         name, named, folder = word.partition("=")
-        # A folder may have '=' in its name.
-        if not named or (name not in roots and Path(word).is_dir()):
+        # An address with a secret in it is refused here, before a message could hold it.
+        address = url_of(word)
+        if named:
+            url_of(folder)
+        # A folder may have '=' in its name, and so may an address.
+        if not named or address is not None or (name not in roots and Path(word).is_dir()):
             name, folder = datasets[0], word
             if len(datasets) > 1:
                 raise RecipeError(f"--data {word}: this recipe names {' and '.join(datasets)}; write --data NAME=FOLDER")

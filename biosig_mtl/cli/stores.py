@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from biosig_mtl.cli.shell import aside, progress, roots_of, say
+from biosig_mtl.places import url_of
 from biosig_mtl.types import RecipeError
 
 
@@ -49,7 +50,7 @@ def prepare_stores(recipe: Any, data: Sequence[str] | None, into: Path, place: i
         warn_of_bands(recipe, manifest.load(name))
         way = _way(recipe, place, name)
         prepared = pipeline.prepare_by(recipe, root, into, way)
-        _tell_of(prepared)
+        _tell_of(prepared, into)
         folders.append(prepared.folder)
     return folders
 
@@ -73,14 +74,16 @@ def _tell(line: str) -> None:
     aside("".join(c if c.isprintable() else "?" for c in line))
 
 
-def _tell_of(prepared: Any) -> None:
-    """Say what came of one data set."""
+def _tell_of(prepared: Any, into: Path) -> None:
+    """Say what came of one data set; a store at an address is told by it, not by the copies that are here."""
     from biosig_mtl import store
 
     folder, summary = prepared.folder, prepared.summary
+    url = url_of(into)
+    name = folder if url is None else f"{url}/{folder.name}"
     if not prepared.finished:
         say(
-            f"{folder}: not finished: {summary.missing} of {summary.lots} lots are missing; whichever shard finds all of them "
+            f"{name}: not finished: {summary.missing} of {summary.lots} lots are missing; whichever shard finds all of them "
             "finishes the store"
         )
         for line in summary.lines():
@@ -88,7 +91,7 @@ def _tell_of(prepared: Any) -> None:
         return
     told = store.summary(folder)
     say(
-        f"{folder}: {told['windows']} windows of {told['subjects']} subjects from {told['records_used']} of "
+        f"{name}: {told['windows']} windows of {told['subjects']} subjects from {told['records_used']} of "
         f"{told['records']} records; "
         f"{told['windows_rejected']} windows and {told['records_rejected']} whole records rejected"
     )

@@ -41,8 +41,9 @@ def together() -> Iterator[World]:
     with distributed.joined() as world:
         try:
             yield world
-        except BiosigError as error:
-            world.leave_word(str(error))
+        except BaseException as error:
+            # Whatever it is: one who waits for this process would wait for ever.
+            world.leave_word(str(error) if isinstance(error, BiosigError) else f"stopped by {type(error).__name__}")
             raise
         finally:
             if world.leads and world.size > 1:

@@ -228,10 +228,11 @@ def _work(job: Job, begin: Begin | None, world: World) -> None:
         content["split_report"] = plain(splits_seen.fold_report(model, Subjects(table, fold.test, scaler, found.history)))
     if job.variant == MODEL:
         checkpoint.save(job.place / "model", name, model, scaler)
-    clear_state(job.place)
     # In a file of its own: a result is the same bytes every time, what it cost is not.
     folder.write_json(job.place / SECONDS, spent)
     folder.write(job.place / RESULT, json.dumps(content))
+    # Last: where the disk is full the result cannot be written, and hours of training are still in the state.
+    clear_state(job.place)
 
 
 def _start(model: nn.Module, data: TrainingData, training: TrainingSettings, seed: int, begin: Begin | None) -> tuple[str, ...]:

@@ -55,8 +55,17 @@ class _Weighed:
     weight: float
 
 
+def _as_it_is(entry: Entry) -> Entry:
+    return entry
+
+
 def cut(
-    entries: Sequence[Entry], sizes: Sizes, *, piece_s: float, most_records: int
+    entries: Sequence[Entry],
+    sizes: Sizes,
+    *,
+    piece_s: float,
+    most_records: int,
+    at_hand: Callable[[Entry], Entry] = _as_it_is,
 ) -> tuple[list[tuple[Piece, ...]], list[int]]:
     """Return the lots of a data set in the order of its records, and how many pieces each record has.
 
@@ -70,9 +79,11 @@ def cut(
         Records longer than this are cut into pieces of this many seconds, of which several may share a lot.
     most_records
         Pieces that a lot holds at most.
+    at_hand
+        Returns a record with files that can be opened; what it raises is raised.
     """
     sharers = Counter(entry.path for entry in entries)
-    weighed = [_weighed(entry, sum(sizes.of(entry.path)) / sharers[entry.path], piece_s) for entry in entries]
+    weighed = [_weighed(e, sum(sizes.of(e.path)) / sharers[e.path], piece_s, at_hand) for e in entries]
     total = sum(one.weight for pieces in weighed for one in pieces)
     budget = min(max(total / SHARE, LEAST_BYTES), MOST_BYTES)
     lots = list(_filled((one for pieces in weighed for one in pieces), budget, most_records))
@@ -93,9 +104,10 @@ def _filled(weighed: Iterator[_Weighed], budget: float, most: int) -> Iterator[t
         yield tuple(lot)
 
 
-def _weighed(entry: Entry, disk_bytes: float, piece_s: float) -> tuple[_Weighed, ...]:
+def _weighed(entry: Entry, disk_bytes: float, piece_s: float, at_hand: Callable[[Entry], Entry]) -> tuple[_Weighed, ...]:
     """Return the pieces of a record with what each is charged."""
-    told = _told(entry, disk_bytes)
+    opened = entry.format != "wfdb" and disk_bytes >= _BIG_BYTES
+    told = _told(at_hand(entry) if opened else entry, disk_bytes)
     if told is None:
         return (_Weighed(Piece(entry), disk_bytes + OPENING_BYTES),)
     duration_s, told_bytes = told

@@ -22,6 +22,7 @@ import numpy as np
 
 from biosig_mtl import store
 from biosig_mtl.data import manifest as manifests
+from biosig_mtl.data import remote
 from biosig_mtl.pipeline import engines, lots
 from biosig_mtl.pipeline.distant import Shelf, root_of
 from biosig_mtl.pipeline.shards import Shard
@@ -171,7 +172,14 @@ def plan_of(recipe: Recipe, root: Path | str | None, into: Path | str, dataset: 
     upstream = resolved(recipe) | {"manifest": manifest.name, "version": str(manifest.version), "format": store.FORMAT}
     chosen = _chosen(recipe)
     sizes = lots.Sizes()
-    cut, counts = lots.cut(entries, sizes, piece_s=PIECE_S, most_records=LOT_RECORDS)
+    cut, counts = lots.cut(
+        entries,
+        sizes,
+        piece_s=PIECE_S,
+        most_records=LOT_RECORDS,
+        # How long such a record is cannot be told from afar, and guessed it would make another store than the same data here.
+        at_hand=lambda entry: remote.staged().entry(entry, root),
+    )
     # A header that could not be read for a moment makes another cut: lots of the two must never lie in one folder.
     cut_digest = digest([PIECE_S, counts, [len(lot) for lot in cut]])
     folder = shelf.folder / digest([upstream, [_facts(e, sizes) for e in entries], chosen, cut_digest])

@@ -42,7 +42,7 @@ class Summary:
         if self.account.quarantined:
             names = self.account.quarantined
             more = f" and {len(names) - TOP} more" if len(names) > TOP else ""
-            told.append(f"left out because their workers died: {', '.join(names[:TOP])}{more} (see rejected.csv)")
+            told.append(f"left out after three tries: {', '.join(names[:TOP])}{more} (see rejected.csv)")
         if self.wrote and self.wall_s > 0:
             hours = self.recorded_s / 3600
             told.append(f"{hours:.2f} record-hours in {self.wall_s:.1f} s: {hours / self.wall_s:.3g} record-hours a second")
@@ -55,7 +55,7 @@ class Summary:
         words += [f"{self.missing} still missing"] if self.missing else []
         retries = self.account.retries
         words += [f"{retries} {'retry' if retries == 1 else 'retries'} after a worker died"] if retries else []
-        return f"{self.lots} lots: {', '.join(words)}"
+        return f"{self.lots} {'lot' if self.lots == 1 else 'lots'}: {', '.join(words)}"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from biosig_mtl.data import remote
 from biosig_mtl.data.readers import open_source
 from biosig_mtl.pipeline.engines import crumbs
 from biosig_mtl.pipeline.upstream import Preparation, preparation
-from biosig_mtl.places import Place
+from biosig_mtl.places import GoneError, Place
 from biosig_mtl.recipe import from_dict
 from biosig_mtl.store import remote as stores
 from biosig_mtl.types import DataError, Entry, Features, RecipeError, Record, Rejected, Source, Windows
@@ -47,17 +47,25 @@ RECORD_ERRORS = (
     AttributeError,
     AssertionError,
 )
-# Troubles of a file server or of a crowded machine, which say nothing about the record: it is tried again before it is refused.
-_PASSING = {
-    getattr(errno, name)
-    for name in (
-        *("ESTALE", "EIO", "EREMOTEIO", "ETIMEDOUT", "ECONNRESET", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH"),
-        *("EAGAIN", "EMFILE", "ENFILE", "ENOBUFS"),
-    )
-    if hasattr(errno, name)
-}
+
+
+def _numbers(*names: str) -> set[int]:
+    return {getattr(errno, name) for name in names if hasattr(errno, name)}
+
+
+# Troubles of a line or of a crowded machine, which say nothing about a record: they are waited for, and then end the run.
+_NOT_OF_THE_RECORD = _numbers(
+    *("ETIMEDOUT", "ECONNRESET", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH"),
+    *("EAGAIN", "EMFILE", "ENFILE", "ENOBUFS"),
+)
+# Those of a disk may be of one file alone: it is tried again before it is refused.
+_PASSING = _NOT_OF_THE_RECORD | _numbers("ESTALE", "EIO", "EREMOTEIO")
 PAUSES_S = (0.05, 0.5, 2.0)
 _NONE: Mapping[int, str] = MappingProxyType({})
+
+
+class UnreachedError(DataError):
+    """A record could not be fetched, and is not to blame for it: the run ends, and goes on from there when it is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,8 @@ def work(job: Job) -> Worked:
     ------
     DataError
         This worker does not see the data or the store, is of another version, or cannot write.
+    UnreachedError
+        The line to the data broke, for longer than `PAUSES_S`.
     MemoryError
         Memory ran out: the engine tries again.
     """
@@ -145,17 +155,34 @@ def _work(job: Job, crumb: crumbs.Crumb | None) -> Worked:
         if position in job.skip:
             lot.rejected.append(Rejected(piece.entry.record, math.nan, job.skip[position]))
             continue
-        try:
-            at_hand = replace(piece, entry=remote.STAGED.entry(piece.entry, job.root))
-            lot.add(position, piece, _tried(made, at_hand), made)
-        except RECORD_ERRORS as error:
-            lot.rejected.append(Rejected(piece.entry.record, math.nan, _reason(error, job.root)))
+        lot.work(position, piece, made)
     if crumb is not None:
         crumb.hold(crumbs.WRITING)
     store.write_lot(job.folder, job.number, lot.whole(), job.columns)
     if job.far:
         stores.publish_lot(Place(job.far), job.folder, job.number)
     return Worked(job.number, lot.recorded_s)
+
+
+def _at_hand(piece: Piece, root: Path) -> Piece:
+    """Return a piece with its files at hand.
+
+    Raises
+    ------
+    GoneError
+        They were taken away.
+    UnreachedError
+        The line broke, or the disk for copies is full. The record is not to blame: refused for it, it would be missing from the
+        store for good.
+    """
+    try:
+        return replace(piece, entry=remote.staged().entry(piece.entry, root))
+    except GoneError:
+        raise
+    except DataError as error:
+        raise UnreachedError(str(error)) from error
+    except OSError as error:
+        raise UnreachedError(f"a record cannot be fetched: {error.strerror}; run the same command again") from error
 
 
 @lru_cache(maxsize=4)
@@ -175,7 +202,19 @@ class _Growing:
         self._notes: list[tuple[str, str]] = []
         self._examples: list[Mapping[str, Any]] = []
 
-    def add(self, position: int, piece: Piece, worked: tuple[Record, Windows, Features], made: Preparation) -> None:
+    def work(self, position: int, piece: Piece, made: Preparation) -> None:
+        """Take a piece through every step, or note why it is refused."""
+        try:
+            self._add(position, piece, _tried(made, _at_hand(piece, self._job.root)), made)
+        except UnreachedError:
+            raise
+        except RECORD_ERRORS as error:
+            why = _reason(error, self._job.root)
+            if _is_of_the_place(error, self._job.root):
+                raise UnreachedError(f"{self._job.root}: {piece.entry.record}: {why}; run the same command again") from error
+            self.rejected.append(Rejected(piece.entry.record, math.nan, why))
+
+    def _add(self, position: int, piece: Piece, worked: tuple[Record, Windows, Features], made: Preparation) -> None:
         record, cut, values = worked
         job = self._job
         name = piece.entry.record
@@ -183,7 +222,7 @@ class _Growing:
         if len(cut) and len(self._examples) * len(job.pieces) < job.examples * (position + 1):
             example = _example(record, cut, made)
         self.rejected += cut.rejected
-        self._notes += [(name, remote.STAGED.plain(note, job.root)) for note in record.notes]
+        self._notes += [(name, remote.staged().plain(note, job.root)) for note in record.notes]
         self.recorded_s += _seconds_of_its_own(piece, record)
         if len(cut):
             self._kept.append((cut, values))
@@ -215,17 +254,24 @@ def _tried(made: Preparation, piece: Piece) -> tuple[Record, Windows, Features]:
         try:
             return work_piece(made, piece)
         except RECORD_ERRORS as error:
-            if not _passes(error):
+            if not _comes_from(error, _PASSING):
                 raise
         time.sleep(pause_s)
     return work_piece(made, piece)
 
 
-def _passes(error: BaseException | None) -> bool:
-    """Return whether an error, or what a reader made it of, is a trouble that may pass."""
+def _is_of_the_place(error: Exception, root: Path) -> bool:
+    """Return whether a trouble that stayed is not the record's: refused for it, it would be missing from the store for good."""
+    if _comes_from(error, _NOT_OF_THE_RECORD):
+        return True
+    return _comes_from(error, _PASSING) and not root.is_dir()
+
+
+def _comes_from(error: BaseException | None, numbers: set[int]) -> bool:
+    """Return whether an error, or what a reader made it of, is one of the system with such a number."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, OSError) and error.errno in _PASSING:
+        if isinstance(error, OSError) and error.errno in numbers:
             return True
         seen.add(id(error))
         error = error.__cause__ or error.__context__
@@ -248,7 +294,7 @@ def _reason(error: Exception, root: Path) -> str:
     """Return one line without the place of the data on this machine: the store must not depend on it."""
     if isinstance(error, OSError) and error.filename is not None:
         error = DataError(f"{error.filename}: not readable: {error.strerror}")
-    text = remote.STAGED.plain(" ".join(str(error).split()), root)
+    text = remote.staged().plain(" ".join(str(error).split()), root)
     return text if isinstance(error, DataError) else f"unexpected {type(error).__name__}: {text}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from pathlib import Path
 
 from biosig_mtl.places import Place, bring, cache
@@ -16,6 +17,10 @@ from biosig_mtl.store.files import sidecar
 from biosig_mtl.types import DataError
 
 LAST = "store.json"
+# Summaries at the place: of the copies that lie here so far, and as it is now. No reader looks at either.
+_BEGUN, _ASKED = ".store.json.begun", ".store.json.asked"
+# Beside lots may lie what a killed writer left, or somebody's notes.
+_OF_LOTS = re.compile(r"lots/(\d+)\.(json|parquet)")
 
 
 def folder_for(place: Place) -> Path:
@@ -25,13 +30,11 @@ def folder_for(place: Place) -> Path:
 
 def bring_lots(place: Place, folder: Path) -> set[int]:
     """Bring what `finish` needs of the lots that are at the place, all but their arrays; return their numbers."""
-    there = place.files("lots")
-    done = {int(Path(name).stem) for name in there if name.endswith(".json") and Path(name).stem.isdigit()}
-    wanted = {name: size for name, size in there.items() if not name.endswith(".safetensors") and int(Path(name).stem) in done}
-    # Of equal size does not mean equal: a lot of an older plan may lie here.
-    for name in wanted:
-        (folder / name).unlink(missing_ok=True)
-    bring(place, wanted, folder)
+    there = {name: (found, size) for name, size in place.files("lots").items() if (found := _OF_LOTS.fullmatch(name))}
+    done = {int(found[1]) for found, _ in there.values() if found[2] == "json"}
+    wanted = {name: size for name, (found, size) in there.items() if int(found[1]) in done}
+    # Never taken away first: another run on this machine may be merging them.
+    bring(place, wanted, folder, anew=True)
     return done
 
 
@@ -39,8 +42,7 @@ def publish_lot(place: Place, folder: Path, number: int) -> None:
     """Put a lot that was written here to the place, its sidecar last; its arrays are not kept here."""
     base = sidecar(folder, number)
     for path in (base.with_suffix(".safetensors"), base.with_suffix(".parquet"), base):
-        if path.is_file():  # a lot of which no window is left has no arrays
-            place.put(path, path.relative_to(folder).as_posix())
+        place.put(path, path.relative_to(folder).as_posix())
     with contextlib.suppress(OSError):
         base.with_suffix(".safetensors").unlink()
 
@@ -62,9 +64,7 @@ def is_published(place: Place) -> bool:
 def bring_facts(place: Place, folder: Path) -> None:
     """Bring everything of a finished store but its lots."""
     facts = {name: size for name, size in place.files().items() if "/" not in name}
-    for name in facts:
-        (folder / name).unlink(missing_ok=True)
-    bring(place, facts, folder)
+    bring(place, facts, folder, anew=True)
 
 
 def bring_plans(place: Place) -> Path:
@@ -73,36 +73,38 @@ def bring_plans(place: Place) -> Path:
     found = {
         name: size for name, size in place.files().items() if name.count("/") == 1 and name.endswith(("/plan.json", f"/{LAST}"))
     }
-    for name in found:
-        (into / name).unlink(missing_ok=True)
-    bring(place, found, into)
+    bring(place, found, into, anew=True)
     return into
 
 
 def stage(place: Place, folder: Path) -> Path:
     """Bring a finished store whole to a folder of this machine; what is there already is not brought again.
 
+    A killed staging is gone on with. Files of a store that was made anew at the place meanwhile are never mixed with the
+    earlier ones, whose sizes may be the same.
+
     Raises
     ------
     DataError
         The store is not finished, the disk has no room for it, or the place cannot be reached.
     """
-    there = place.files()
+    there = {name: size for name, size in place.files().items() if not Path(name).name.startswith(".")}
     if LAST not in there:
         raise DataError(f"{place.url}: not a finished window store; run `biosig-mtl prepare` again to complete it")
-    last = {LAST: there.pop(LAST)}
-    if folder.is_dir() and not _same(place, folder, last[LAST]):
-        for path in folder.glob("lots/*"):
-            path.unlink()
+    del there[LAST]
+    if not _same(place, folder):
+        for path in (*folder.glob("lots/*"), *(folder / name for name in there if "/" not in name), folder / LAST):
+            path.unlink(missing_ok=True)
+    place.fetch(LAST, folder / _BEGUN)
     bring(place, there, folder)
     place.fetch(LAST, folder / LAST)
+    for name in (_BEGUN, _ASKED):
+        (folder / name).unlink(missing_ok=True)
     return folder
 
 
-def _same(place: Place, folder: Path, size: int) -> bool:
-    """Whether the copies here are of the very store that is at the place: its summary holds the sums of all files."""
-    here = folder / LAST
-    if not here.is_file() or here.stat().st_size != size:
-        return False
-    before = here.read_bytes()
-    return place.fetch(LAST, here).read_bytes() == before
+def _same(place: Place, folder: Path) -> bool:
+    """Whether all copies here are of the very store that is at the place: its summary holds the sums of all files."""
+    known = [path.read_bytes() for name in (LAST, _BEGUN) if (path := folder / name).is_file()]
+    there = place.fetch(LAST, folder / _ASKED).read_bytes()
+    return bool(known) and all(content == there for content in known)

@@ -5,7 +5,8 @@ alone reads and writes run folders. What they exchange goes over gloo where it l
 a GPU.
 
 Nobody waits for ever: a process that is gone breaks the next exchange at once (gloo) or after ``BIOSIG_MTL_TIMEOUT_S`` (600);
-those that wait for the leader to give them work ask the common store twice a second, for grading may take hours.
+those that wait for the leader to give them work ask the common store twice a second, for grading may take hours. The exception:
+where each trains its own networks nothing is exchanged, and a process that was killed is noticed by its launcher alone.
 
 `ALONE` is the world of one process; everything it says to itself costs nothing and changes nothing.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -260,14 +262,15 @@ def joined() -> Iterator[World]:
     limit = timedelta(seconds=_timeout())
     try:
         store, rank, size = next(rendezvous("env://", rank, size, timeout=limit))
+        # The launcher's store outlives a restart (--max-restarts), and in it the addresses of those that are gone.
+        store = PrefixStore(f"start/{agreed_start(store, rank, size, limit.total_seconds())}", store)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
     except RuntimeError as error:
         why = next(iter(str(error).splitlines()), "")
         raise DataError(f"training process {rank} of {size} did not find the others: {why}") from error
-    # A prefix of our own, or a process group's keys and ours could meet; a restarted group starts with an empty one.
-    prefix = f"biosig_mtl/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-    _Current.world = World(rank, size, PrefixStore(prefix, store))
+    # A prefix of our own, or a process group's keys and ours could meet.
+    _Current.world = World(rank, size, PrefixStore("biosig_mtl", store))
     try:
         yield _Current.world
     except BaseException as error:
@@ -277,6 +280,45 @@ def joined() -> Iterator[World]:
         _Current.world = ALONE
         with suppress(RuntimeError, AssertionError, ValueError):
             dist.destroy_process_group()
+
+
+def agreed_start(store: Any, rank: int, size: int, limit_s: float) -> str:
+    """Return a name of this start that all its processes agree on, whatever earlier starts left in the store.
+
+    The launcher's count of restarts is no such name: launchers on several machines count differently. So the leader names the
+    start, and each of the others has its own word echoed, which nobody can do who is gone.
+
+    Raises
+    ------
+    RuntimeError
+        One of them does not come in time.
+    """
+    own, end = secrets.token_hex(8), time.monotonic() + limit_s
+    if rank == 0:
+        store.set("start", own)
+    missing = set(range(1, size)) if rank == 0 else {0}
+    while time.monotonic() < end:
+        name = own if rank == 0 else _word(store, "start")
+        if rank == 0:
+            missing = {other for other in missing if not _echoed(store, f"start/{own}/{other}")}
+        elif name:
+            store.set(f"start/{name}/{rank}", own)
+            missing = set() if _word(store, f"start/{name}/{rank}/heard") == own else {0}
+        if not missing:
+            return name
+        time.sleep(TURN_S / 25)
+    raise RuntimeError(f"process {', '.join(map(str, sorted(missing)))} did not come within {limit_s:g} s")
+
+
+def _echoed(store: Any, key: str) -> bool:
+    word = _word(store, key)
+    if word:
+        store.set(f"{key}/heard", word)
+    return bool(word)
+
+
+def _word(store: Any, key: str) -> str:
+    return str(store.get(key).decode()) if store.check([key]) else ""
 
 
 def _leave(world: World, error: BaseException) -> None:

@@ -105,7 +105,7 @@ def test_overhead_of_a_record(place: Path, results: dict[str, float]) -> None:
     """CPU of a whole preparation of tiny records, planning, writing and merging included, less that of their steps alone."""
     root = many(place / "tiny", TINY, 30.0)
     recipe = load("demo_bp")
-    made, plan = pipeline.preparation(recipe), preparing._plan(recipe, root, place / "x", None)
+    made, plan = pipeline.preparation(recipe), preparing.plan_of(recipe, root, place / "x", None)
     pieces = [piece for lot in plan.lots for piece in lot]
     spent: dict[str, list[float]] = {"whole": [], "steps": []}
     for turn in range(3):

@@ -180,3 +180,13 @@ def test_names_that_no_file_system_takes_name_no_file(tmp_path: Path) -> None:
     path = tmp_path / "a.hea"
     path.write_text(f"a 1 125 10\n{'x' * 5000} 16\na\x01.dat 16\na.dat 16\n")
     assert list(remote._company(path, PurePosixPath("a.hea"), tmp_path)) == ["a", "a.hea", "a.dat", "a.dat.hea"]
+
+
+def test_a_mark_in_somebody_s_data_set_is_not_believed(near: Path, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    shutil.copytree(near, far)
+    (far / remote.MARK).write_text('{"url": "http://127.0.0.1:1", "whole": false}')
+    entry = manifests.entries(manifests.load("simulated_bp"), far).entries[0]
+    assert remote.staged().entry(entry, far) is entry
+    listing = remote.lay(manifests.load("simulated_bp"), Place(f"file://{far}"))
+    assert remote._laid(listing) == f"file://{far}"

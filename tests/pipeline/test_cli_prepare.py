@@ -44,10 +44,10 @@ def test_what_happens_on_the_way_is_told_beside_the_progress(
     words = ("--data", cohort, "--store", tmp_path, "--workers", 1, "--record-timeout", "0.001", "--set", "data.limit=1")
     out, err = said(capsys, *words)
     assert err[0] == "a worker died at record s001_1 (too slow; 1 of 3); its lot is tried again"
-    assert err[2] == "s001_1: left out: this record took longer than 0.001 s, 3 times; left out"
+    assert err[2] == "s001_1: left out: this record took longer than 0.001 s, 3 times"
     assert out[1] == "  records refused: 1 × this record took longer than 0.001 s, 3 times; left out"
-    assert "  1 lots: 1 written now, 3 retries after a worker died" in out
-    assert "  left out because their workers died: s001_1 (see rejected.csv)" in out
+    assert "  1 lot: 1 written now, 3 retries after a worker died" in out
+    assert "  left out after three tries: s001_1 (see rejected.csv)" in out
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_store_made_from_afar_is_the_store(near: Path, recipe: Recipe, tmp_path: Path) -> None:
     own = pipeline.prepare(recipe, near, tmp_path / "own")
     far = f"file://{tmp_path / 'far'}"
-    made = pipeline.prepare(recipe, f"file://{near}", far)
+    made = pipeline.prepare(recipe, f"file://{near}", far, workers=2)
     assert made.name == own.name
     assert contents(tmp_path / "far" / own.name) == contents(own)
     found = pipeline.find_store(recipe, far, "simulated_bp")
@@ -160,7 +160,9 @@ def test_the_command_takes_addresses(near: Path, tmp_path: Path, capsys: pytest.
     with pytest.raises(SystemExit) as left:
         main(words)
     assert left.value.code == 0, capsys.readouterr().err
-    assert "windows of" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith(f"file://{tmp_path / 'far'}/")
+    assert "windows of" in out
     assert len(list((tmp_path / "far").glob("*/store.json"))) == 1
     with pytest.raises(SystemExit) as left:
         main([*words[:3], "memory://x", *words[4:]])

@@ -46,7 +46,7 @@ def test_a_record_that_kills_is_left_out_and_its_neighbours_are_kept(tmp_path: P
     assert account.quarantined == [f"{word}-1"]
     assert account.retries == TRIES == 3
     assert len(told) == TRIES
-    assert told[-1] == f"{word}-1: left out: its worker died 3 times at this record (a crash, or no memory left); left out"
+    assert told[-1] == f"{word}-1: left out: its worker died 3 times at this record (a crash, or no memory left)"
     assert all(f"at record {word}-1 " in line for line in told[:-1])
     assert left(tmp_path) == []
 
@@ -71,7 +71,7 @@ def test_a_record_that_hangs_is_ended_and_says_so(tmp_path: Path) -> None:
     assert done == {0: ("a", "b"), 1: ("slow-1",) * 8}  # the limit is one of a record, not of a lot
     assert account.quarantined == ["hang-1"]
     assert told[0] == "a worker died at record hang-1 (too slow; 1 of 3); its lot is tried again"
-    assert told[-1] == "hang-1: left out: this record took longer than 0.3 s, 3 times; left out"
+    assert told[-1] == "hang-1: left out: this record took longer than 0.3 s, 3 times"
     assert left(tmp_path) == []
 
 

@@ -348,7 +348,7 @@ def test_reasons_are_counted_by_kind() -> None:
     assert summary.lines() == [
         "records refused: " + "; ".join(f"{n} × {why}" for why, n in reasons[:5]) + "; 12 for other reasons",
         "9 lots: 4 written now, 5 found, 1 retry after a worker died",
-        "left out because their workers died: r0, r1, r2, r3, r4 and 2 more (see rejected.csv)",
+        "left out after three tries: r0, r1, r2, r3, r4 and 2 more (see rejected.csv)",
         "2.00 record-hours in 4.0 s: 0.5 record-hours a second",
     ]
     assert pipeline.Summary(9, 0, 0, Account(), 0.0, 1.0).lines() == []

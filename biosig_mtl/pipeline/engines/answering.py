@@ -22,7 +22,7 @@ def answer(function: Function, job: Any) -> Answer:
     except MemoryError:
         return "memory", ""
     except Exception as error:  # noqa: BLE001 (it is raised again by the driver)
-        name = type(error).__name__
+        name = next((kind.__name__ for kind in type(error).__mro__ if kind in _OURS.values()), type(error).__name__)
         return "error", (name, str(error) if name in _OURS else f"a worker met an unexpected {name}: {error}")
 
 

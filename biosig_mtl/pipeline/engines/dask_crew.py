@@ -131,13 +131,17 @@ def _knock(address: str, patience_s: float) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the library's own talk off the terminal: what matters of it is told in our words."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    # Some loggers of the family have a level of their own, which that of the first does not reach.
+    family = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    loggers = [logging.getLogger(name) for name in {"distributed", *family}]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 class _Crew:

@@ -20,6 +20,7 @@ from biosig_mtl.pipeline.engines.interface import Crew, Died, Done
 from biosig_mtl.types import DataError
 
 TRIES = 3
+LEFT_OUT = "; left out"
 
 Tell = Callable[[str], None]
 
@@ -149,7 +150,7 @@ class _Driver:
         part = name.removeprefix(str(getattr(getattr(job.pieces[position], "entry", None), "record", name)))
         skip[position] = quarantine_reason(job.limit_s if blame.too_long >= TRIES else None, part.strip())
         self._account.quarantined.append(name)
-        self._tell(f"{name}: left out: {skip[position]}")
+        self._tell(f"{name}: left out: {skip[position].removesuffix(LEFT_OUT)}")
 
     def _tell_of(self, job: Any, position: int, blame: _Blame, died: Died) -> None:
         where = "while a lot was written" if position == crumbs.WRITING else f"at record {job.pieces[position].name}"
@@ -161,5 +162,5 @@ def quarantine_reason(limit_s: float | None = None, part: str = "") -> str:
     """Return why a record is left out: the same words on every engine, whatever the signals were."""
     here = f"this record {part}" if part else "this record"
     if limit_s is not None:
-        return f"{here} took longer than {limit_s:g} s, {TRIES} times; left out"
-    return f"its worker died {TRIES} times at {here} (a crash, or no memory left); left out"
+        return f"{here} took longer than {limit_s:g} s, {TRIES} times{LEFT_OUT}"
+    return f"its worker died {TRIES} times at {here} (a crash, or no memory left){LEFT_OUT}"
