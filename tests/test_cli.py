@@ -324,6 +324,9 @@ def test_folders_of_data_sets(tmp_path: Path) -> None:
         with pytest.raises(RecipeError, match="write the plain address") as told:
             shell.roots_of([word], ["a"])
         assert "SECRET" not in str(told.value)
+    with pytest.raises(RecipeError, match="s3://bucket/x: this verb needs a folder"):
+        shell.at_hand(Path("s3://bucket/x"))
+    assert shell.at_hand(tmp_path) == tmp_path
     with pytest.raises(DataError, match="no such folder"):
         shell.roots_of([f"a={tmp_path}/no"], ["a"])
 

@@ -225,3 +225,13 @@ def test_an_object_store_is_listed_fetched_from_and_put_to(bucket: ObjectStore, 
         Place("s3://nobucket/x").files()
     with pytest.raises(DataError, match="not there"):
         far.fetch("none", tmp_path / "c")
+
+
+def test_a_library_that_is_missing_is_told_as_such_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> Any:
+        raise RecipeError("gs://…: needs the extra")
+
+    monkeypatch.setattr(places, "connect", missing)
+    monkeypatch.setattr(places.time, "sleep", None)
+    with pytest.raises(RecipeError, match="needs the extra"):
+        Place("gs://bucket/x").files()

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from biosig_mtl.cli.shell import DataOption, aside, roots_of, say
+from biosig_mtl.cli.shell import DataOption, aside, at_hand, roots_of, say
 from biosig_mtl.types import DataError, RecipeError
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Data sets: list, describe, fetch, verify.")
@@ -125,7 +125,7 @@ def store_verify(folder: Annotated[Path, typer.Argument(help="One store: the fol
     """Compare every file of a store with its sha256."""
     from biosig_mtl import store
 
-    problems = store.verify(folder)
+    problems = store.verify(at_hand(folder))
     for problem in problems:
         say(problem)
     if problems:
@@ -142,4 +142,4 @@ def store_export(
     """Write a store for xarray, MATLAB or a table reader."""
     from biosig_mtl import store
 
-    say(f"{store.export(folder, to, out)}")
+    say(f"{store.export(at_hand(folder), to, out)}")

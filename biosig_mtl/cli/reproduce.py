@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from biosig_mtl.cli.shell import DataOption, StoreOption, WorkersOption, progress, say
+from biosig_mtl.cli.shell import DataOption, StoreOption, WorkersOption, at_hand, progress, say
 from biosig_mtl.types import AuditError, DataError, RecipeError
 
 RunArg = Annotated[Path, typer.Argument(help="A finished run folder.")]

@@ -9,7 +9,7 @@ from typing import Any
 
 from biosig_mtl.cli.shell import aside, progress, roots_of, say
 from biosig_mtl.places import url_of
-from biosig_mtl.types import RecipeError
+from biosig_mtl.types import DataError, RecipeError
 
 
 @dataclass(frozen=True)
@@ -99,3 +99,6 @@ def _tell_of(prepared: Any, into: Path) -> None:
         say(f"  {line}")
     for record, note in told["notes"][:5]:
         say(f"  note on {record}: {note}")
+    if not told["windows"]:
+        most = next(iter(summary.refused or summary.windows_refused), ("no reason is known", 0))[0]
+        raise DataError(f"{name}: no window came through, most often: {most}; see its rejected.csv")

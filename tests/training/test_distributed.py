@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.distributed import HashStore
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from biosig_mtl import models
 from biosig_mtl.training import distributed
@@ -137,7 +137,8 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, l
 
 
 def test_a_start_is_not_mistaken_for_an_earlier_one_in_the_same_store() -> None:
-    store, names = HashStore(), []
+    store = HashStore()
+    names: list[str] = []
     for _ in range(3):  # a launcher with --max-restarts keeps its store, and in it the words of those that were killed
         with ThreadPoolExecutor(3) as crew:
             # The leader comes last: what the others find first is what the start before has left.
