@@ -232,6 +232,6 @@ def test_a_library_that_is_missing_is_told_as_such_and_not_waited_for(monkeypatc
         raise RecipeError("gs://…: needs the extra")
 
     monkeypatch.setattr(places, "connect", missing)
-    monkeypatch.setattr(places.time, "sleep", None)
+    monkeypatch.setattr("biosig_mtl.places.time.sleep", None)
     with pytest.raises(RecipeError, match="needs the extra"):
         Place("gs://bucket/x").files()

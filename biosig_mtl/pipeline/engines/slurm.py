@@ -16,6 +16,15 @@ from biosig_mtl.types import RecipeError
 _SIZE = r"a number of bytes with its unit, as 8GB"
 
 
+# One thread a worker; and memory that is freed is kept for the next array (see the same settings of `dask_crew`).
+_MALLOC = {"MALLOC_TRIM_THRESHOLD_": 2**27, "MALLOC_MMAP_THRESHOLD_": 2**25}
+_EXPORTS = (
+    "export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1",
+    # As one value: of the names of variables Dask would make small letters.
+    f'export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON="{_MALLOC}"',
+)
+
+
 @dataclass(frozen=True)
 class Cluster:
     """What is asked of SLURM; it says where a preparation runs and never what comes of it, so no digest holds it.
@@ -66,7 +75,7 @@ class Cluster:
             "job_name": "biosig-mtl",
             "job_extra_directives": list(self.directives),
             # Each worker is a process: threads of the linear algebra beside it would only be in its way.
-            "job_script_prologue": ["export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1", *self.prologue],
+            "job_script_prologue": [*_EXPORTS, *self.prologue],
             **{word: value for word, value in named.items() if value},
         }
 
