@@ -7,6 +7,8 @@ powers. A column is NaN where a channel is constant or absent in a window, and t
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from biosig_mtl import montage
@@ -16,7 +18,7 @@ from biosig_mtl.types import F32, F64
 
 FRONTAL_PAIRS = (("Fp1", "Fp2"), ("AF3", "AF4"), ("F3", "F4"), ("F7", "F8"))
 """Pairs whose asymmetry of alpha is read as approach and withdrawal."""
-LN_2PI_E = np.float32(np.log(2 * np.pi * np.e))
+LN_2PI_E = np.float32(np.log(2 * np.pi * math.e))
 LN_10 = np.float32(np.log(10))
 
 

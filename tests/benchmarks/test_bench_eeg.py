@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,7 +63,7 @@ def plain_entropy(x: F64, low: float, high: float) -> F64:
 
     hz, density = periodogram(x, FS, window="hann", detrend="constant", axis=-1)
     variance = density[..., (hz >= low) & (hz < high)].mean(axis=-1) * (high - low)
-    return np.asarray(0.5 * np.log(2 * np.pi * np.e * variance))
+    return np.asarray(0.5 * np.log(2 * np.pi * math.e * variance))
 
 
 def measured(jobs: dict[str, Callable[[], object]], runs: int = RUNS) -> dict[str, float]:
@@ -111,7 +112,7 @@ def test_entropy_of_windows_of_a_second_beside_torcheeg(brain: F32, book: Book) 
         made = []
         for edges in BANDS.values():
             banded = sosfiltfilt(butter(4, edges, "bandpass", fs=FS, output="sos"), brain, axis=1)
-            made.append(0.5 * np.log(2 * np.pi * np.e * banded.reshape(len(CAP), -1, FS).var(axis=2)))
+            made.append(0.5 * np.log(2 * np.pi * math.e * banded.reshape(len(CAP), -1, FS).var(axis=2)))
         return made
 
     spent = measured({"ours": lambda: extract(windows, settings, AFFECT), "filters": filters}, 3)

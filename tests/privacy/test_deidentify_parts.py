@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
@@ -167,7 +168,7 @@ def test_missing_samples_and_ends_of_the_range() -> None:
     steps.look(np.full(3, 0.1, np.float32))
     assert steps.gain == 10.0
     rounded = Steps()
-    rounded.look(np.array([1.0, 1e-7 * np.pi, np.e], np.float32))
+    rounded.look(np.array([1.0, 1e-7 * np.pi, math.e], np.float32))
     assert (rounded.kind, rounded.bits) == ("rounded", 32)
 
 
