@@ -12,13 +12,13 @@ import hmac
 import json
 import os
 import secrets
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from biosig_mtl.data.fetching_lock import take
 from biosig_mtl.types import DataError, Entry, RecipeError
 
 FORMAT = 1
@@ -201,7 +201,7 @@ def only_one(path: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"{path}: its folder cannot be written to: {error.strerror}") from error
     try:
-        _take(handle)
+        take(handle)
     except OSError as error:
         os.close(handle)
         raise DataError(f"{path}: another process works with this mapping now; wait for it to end") from error
@@ -210,17 +210,6 @@ def only_one(path: Path) -> Iterator[None]:
     finally:
         # The name stays: removing it would let a third process lock a file that a second one no longer sees.
         os.close(handle)
-
-
-def _take(handle: int) -> None:
-    if sys.platform == "win32":  # pragma: no cover
-        import msvcrt
-
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -28,7 +28,7 @@ def only_one(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"{folder}: cannot be written to: {error.strerror}") from error
     try:
-        _take(handle)
+        take(handle)
         # Whoever held it may have removed the name between our opening and our taking: then we hold a lock that none sees.
         if not path.exists() or path.stat().st_ino != os.fstat(handle).st_ino:
             raise BlockingIOError
@@ -42,7 +42,8 @@ def only_one(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _take(handle: int) -> None:
+def take(handle: int) -> None:
+    """Lock an open file for this process alone; raise `OSError` where another has it."""
     if sys.platform == "win32":  # pragma: no cover
         import msvcrt
 

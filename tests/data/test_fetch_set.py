@@ -230,7 +230,7 @@ def test_two_fetches_do_not_meet_in_a_folder(tmp_path: Path, server: Faulty) -> 
 
 
 def test_a_lock_whose_name_was_taken_away_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("biosig_mtl.data.fetching_lock._take", lambda _: (tmp_path / ".fetch.lock").unlink())
+    monkeypatch.setattr("biosig_mtl.data.fetching_lock.take", lambda _: (tmp_path / ".fetch.lock").unlink())
     with pytest.raises(DataError, match="another process"), only_one(tmp_path):
         pass
 
