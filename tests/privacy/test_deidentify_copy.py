@@ -47,7 +47,8 @@ def name_them(cohort: Path) -> None:
         path.write_text("\n".join([f"{first} 15:09:26 {day}/03/1987", *rest, "# KanariComment born 23/07/1931"]) + "\n")
 
 
-WORDS = ("KanariSubject", "KanariRecord", "KanariIndexName", "KanariComment", "s001", "1987", "1931", *seeded.DATES)
+# No bare year of a recording: a date that was moved may fall into it by chance; whole dates are among these.
+WORDS = ("KanariSubject", "KanariRecord", "KanariIndexName", "KanariComment", "s001", "1931", *seeded.DATES)
 
 
 @pytest.fixture(scope="module")

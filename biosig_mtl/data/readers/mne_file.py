@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -126,6 +127,8 @@ def _fetch(raw: Any, entry: Entry, rows: dict[str, int], scales: dict[str, float
 @contextmanager
 def _refusing(path: Path, what: str) -> Iterator[None]:
     """Turn what mne raises on garbage into one line: whatever its parts raise, and here and there a bare Exception."""
+    log = logging.getLogger("mne")
+    was_disabled, log.disabled = log.disabled, True  # it quotes what a header says; its warnings come to us another way
     try:
         yield
     except DataError:
@@ -133,3 +136,5 @@ def _refusing(path: Path, what: str) -> Iterator[None]:
     except Exception as error:
         said = shaped(str(error).splitlines()[0])[:160] if str(error) else type(error).__name__
         raise DataError(f"{path}: {what}: {said}") from error
+    finally:
+        log.disabled = was_disabled
