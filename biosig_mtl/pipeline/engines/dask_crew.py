@@ -34,8 +34,7 @@ _CONFIG = {
     "distributed.scheduler.worker-saturation": 1.0,
     # Its workers give every freed array back to the system at once, which doubles what our steps cost (measured: 15 of 29 s of
     # processor time in the kernel); and they look at what their threads do a hundred times a second.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**27,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in slurm.MALLOC.items()},
     "distributed.worker.profile.enabled": False,
 }
 

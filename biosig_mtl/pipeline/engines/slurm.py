@@ -17,11 +17,11 @@ _SIZE = r"a number of bytes with its unit, as 8GB"
 
 
 # One thread a worker; and memory that is freed is kept for the next array (see the same settings of `dask_crew`).
-_MALLOC = {"MALLOC_TRIM_THRESHOLD_": 2**27, "MALLOC_MMAP_THRESHOLD_": 2**25}
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": 2**27, "MALLOC_MMAP_THRESHOLD_": 2**25}
 _EXPORTS = (
     "export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1",
     # As one value: of the names of variables Dask would make small letters.
-    f'export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON="{_MALLOC}"',
+    f'export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON="{MALLOC}"',
 )
 
 
